@@ -1,0 +1,80 @@
+"""Files of tensors that are whole or absent: weights, their mean, and what a training needs to go on."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from nmt.config import InputError
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], notes: dict[str, Any]) -> None:
+    """Write tensors and notes (as JSON in the header) to a file that is whole or, when this fails, as it was before."""
+    plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    write_whole(path, safetensors.torch.save(plain, {"notes": json.dumps(notes)}))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and notes that `save_tensors` wrote; raises InputError where the file is missing or broken."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = json.loads(file.metadata()["notes"])
+            return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118 (not a dict)
+    except FileNotFoundError:
+        raise InputError(f"{path.absolute()}: no such checkpoint") from None
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path.absolute()}: not a checkpoint of nmt, or a broken one: {error}") from None
+
+
+def load_notes(path: Path) -> dict[str, Any]:
+    """The notes of a file of tensors alone."""
+    return load_tensors(path)[1]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file aside, flush it to disk and give it its name: a reader finds the old bytes or the new ones."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(aside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise InputError(f"{path.absolute()}: cannot be written: {error.strerror}") from None
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """A model's weights by name, tied ones once."""
+    return dict(model.named_parameters())
+
+
+@torch.no_grad()
+def load_weights(model: nn.Module, weights: dict[str, Tensor], origin: Path) -> None:
+    """Copy weights into a model of the same shape; raises InputError where they do not fit it."""
+    own = weights_of(model)
+    misfit = sorted(
+        name
+        for name in own.keys() | weights.keys()
+        if name not in own or name not in weights or own[name].shape != weights[name].shape
+    )
+    if misfit:
+        raise InputError(f"{origin.absolute()}: does not fit the run's model, in {', '.join(misfit[:3])}")
+    for name, parameter in own.items():
+        parameter.copy_(weights[name])
+
+
+def mean_weights(paths: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of several checkpoints' weights (Vaswani et al. 2017, 6.1, average the last 5)."""
+    total: dict[str, Tensor] = {}
+    for path in paths:
+        for name, tensor in load_tensors(path)[0].items():
+            total[name] = total[name] + tensor.double() if name in total else tensor.double()
+    return {name: (tensor / len(paths)).float() for name, tensor in total.items()}

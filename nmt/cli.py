@@ -1,0 +1,271 @@
+"""The command line: argv and print live here. Rooms are imported inside the commands, so that help needs no torch."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nmt.config import Config, InputError, describe_keys, load_config
+
+if TYPE_CHECKING:
+    from nmt.translator import Translator
+
+CHECKPOINTS = ("best", "last", "average")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; gives the exit code: 0, 2 for a user's mistake, 128 + n when stopped by signal n."""
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.command(arguments)
+        sys.stdout.flush()
+        return code
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing to say, and nothing to flush at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nmt", description="Train translation models, compare them, see what they look at."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a model a config", description="Train a model a config.")
+    train.add_argument(
+        "words", nargs="+", metavar="CONFIG.toml | section.key=value", help="configs, and keys to set in them"
+    )
+    train.add_argument("--run", type=Path, metavar="DIR", help="run directory (runs/<config's name>)")
+    train.add_argument("--overwrite", action="store_true", help="start anew where a run exists")
+    train.add_argument(
+        "--dry-run", action="store_true", help="do all up to the first update, and say what a training would take"
+    )
+    train.set_defaults(command=_train)
+
+    evaluate = commands.add_parser("evaluate", help="score and compare runs on test sets", description="Score and compare runs on test sets.")  # fmt: skip
+    evaluate.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    evaluate.add_argument("--source", type=Path, metavar="FILE", help="source of a test set other than the runs' own")
+    evaluate.add_argument("--target", type=Path, metavar="FILE", help="its references")
+    evaluate.add_argument(
+        "--out", type=Path, metavar="DIR", help="where results go (RUN/evaluation, or runs/<a>-vs-<b>)"
+    )
+    evaluate.add_argument(
+        "--heatmaps", type=int, default=8, metavar="N", help="heatmaps to draw a test set (%(default)s)"
+    )
+    evaluate.set_defaults(command=_evaluate)
+
+    translate = commands.add_parser(
+        "translate", help="translate lines from stdin", description="Translate lines from stdin to stdout."
+    )
+    translate.add_argument("run", type=Path, metavar="RUN")
+    translate.add_argument("--beam-size", type=int, metavar="N", help="hypotheses of a sentence (the run's config's)")
+    translate.set_defaults(command=_translate)
+
+    score = commands.add_parser(
+        "score",
+        help="log-probability of given translations",
+        description="Print the log-probability (nats, </s> counted) of each given translation, one a line.",
+    )
+    align = commands.add_parser(
+        "align",
+        help="word links of given translations",
+        description="Print the word links of each given translation, `i-j` (source-target, from 0), one a line. "
+        "They are read from cross-attention: where the model looked when it predicted a word.",
+    )
+    for command, function in ((score, _score), (align, _align)):
+        command.add_argument("run", type=Path, metavar="RUN")
+        command.add_argument("--source", type=Path, required=True, metavar="FILE")
+        command.add_argument("--target", type=Path, required=True, metavar="FILE", help="its translations")
+        command.set_defaults(command=function)
+    align.add_argument(
+        "--words",
+        choices=("punctuation", "space"),
+        default="punctuation",
+        help="what a word is: with punctuation apart, or, for text that is already tokenised, whatever stands "
+        "between spaces (%(default)s)",
+    )
+
+    keys = commands.add_parser("keys", help="every key of a config", description="Print every key of a config.")
+    keys.set_defaults(command=_keys)
+
+    for command in (train, evaluate, translate, score, align):
+        command.add_argument(
+            "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (%(default)s)"
+        )
+        command.add_argument(
+            "--threads", type=_count, default=0, metavar="N", help="CPU threads (as many as cores)"
+        )
+    for command in (evaluate, translate, score, align):
+        command.add_argument(
+            "--checkpoint",
+            choices=CHECKPOINTS,
+            default="best",
+            help="best validation, last, or the mean of the last (%(default)s)",
+        )
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("expected at least 1")
+    return number
+
+
+def _warn(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    overrides = [word for word in arguments.words if "=" in word]
+    paths = [Path(word) for word in arguments.words if "=" not in word]
+    if not paths:
+        raise InputError("no config given: nmt train CONFIG.toml [section.key=value ...]")
+    if arguments.run and len(paths) > 1:
+        raise InputError(f"--run names one directory, but {len(paths)} configs are given; leave it out")
+    mistakes, configs = [], []
+    for path in paths:
+        try:
+            configs.append(load_config(path, overrides))
+        except InputError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise InputError("\n".join(mistakes))
+    for path, config in zip(paths, configs, strict=True):
+        code = _train_one(path, config, arguments)
+        if code:
+            return code
+    return 0
+
+
+def _train_one(path: Path, config: Config, arguments: argparse.Namespace) -> int:
+    from nmt import hardware, training
+    from nmt.events import clock
+    from nmt.runs import Run
+
+    run = Run(arguments.run or Path("runs") / path.stem)
+    command = f"python train.py {' '.join(arguments.words)}" + (f" --run {arguments.run}" if arguments.run else "")
+    device = hardware.choose_device(arguments.device)
+    hardware.set_threads(arguments.threads)
+    goes_on = run.exists and not arguments.overwrite and not arguments.dry_run
+    if goes_on:
+        run.check_same(config)
+        progress = run.progress()
+        if progress.finished:
+            print(f"{run.path} is finished: {progress.update:,} updates in {clock(progress.seconds)}")
+            print(f"next: python evaluate.py {run.path}")
+            return 0
+        training.check_training_text(run, config)
+    print(f"nmt      {hardware.describe(device)}", flush=True)
+    prepared = training.prepare(config, device, run.subwords() if goes_on else None)
+    print(training.describe(prepared), flush=True)
+    if arguments.dry_run:
+        print(training.dry_run(prepared))
+        print("nothing was written; without --dry-run this trains")
+        return 0
+    if goes_on:
+        print(f"run      {run.path}, from update {progress.update:,} on", flush=True)
+    else:
+        run.remove()
+        run.create(config, prepared.subwords, training.facts(prepared, sys.argv))
+        print(f"run      {run.path}; Ctrl-C saves, and the same command goes on", flush=True)
+    try:
+        progress = training.train(prepared, run)
+    except training.Interrupted as stop:
+        print(f"stopped and saved in {run.path}; to go on: {command}")
+        return stop.exit_code
+    figure = f"BLEU {progress.best:.1f}" if config.training.best_by == "bleu" else f"loss {-(progress.best or 0):.3f}"
+    print(f"done     {progress.update:,} updates in {clock(progress.seconds)}; ", end="")
+    print(f"best validation {figure} at update {progress.best_update:,}")
+    print(f"next     python evaluate.py {run.path}\n", flush=True)
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from nmt import evaluation
+
+    if (arguments.source is None) != (arguments.target is None):
+        raise InputError("--source and --target go together: give both files, or neither")
+    print(evaluation.evaluate(
+        arguments.runs,
+        (arguments.source, arguments.target) if arguments.source else None,
+        arguments.out,
+        heatmaps=arguments.heatmaps,
+        checkpoint=arguments.checkpoint,
+        device=arguments.device,
+        threads=arguments.threads,
+    ))  # fmt: skip
+    return 0
+
+
+def _translator(arguments: argparse.Namespace) -> "Translator":
+    from nmt import hardware
+    from nmt.runs import Run
+    from nmt.translator import Translator
+
+    hardware.set_threads(arguments.threads)
+    return Translator.load(Run(arguments.run), arguments.checkpoint, hardware.choose_device(arguments.device), _warn)
+
+
+def _translate(arguments: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from nmt.lines import gather_lines
+
+    if arguments.beam_size is not None and arguments.beam_size < 1:
+        raise InputError(f"--beam-size {arguments.beam_size}: expected at least 1")
+    translator = _translator(arguments)
+    if arguments.beam_size:
+        search = translator.search.model_copy(update={"beam_size": arguments.beam_size})
+        translator = replace(translator, search=search)
+    for lines in gather_lines(sys.stdin.fileno(), "standard input", most=10_000):
+        translations = translator.translate(lines, bar="translating")
+        sys.stdout.buffer.write("".join(t.text + "\n" for t in translations).encode())
+        sys.stdout.buffer.flush()
+    return 0
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    pairs = _pairs(arguments)
+    for score in _translator(arguments).score(pairs[0], pairs[1], bar="scoring"):
+        print(f"{score:.6f}")
+    return 0
+
+
+def _align(arguments: argparse.Namespace) -> int:
+    from nmt.alignment import links, pharaoh
+
+    sources, targets = _pairs(arguments)
+    translator = _translator(arguments)
+    extraction = translator.model.default_extraction
+    if extraction is None:
+        raise InputError(f"{arguments.run.absolute()}: this model has no attention, so there is no alignment to read")
+    for attention in translator.align(sources, targets, extraction, arguments.words):
+        print(pharaoh(links(attention)))
+    return 0
+
+
+def _pairs(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
+    from nmt.config import FilePair
+    from nmt.corpus import read_pairs
+
+    pairs = read_pairs(FilePair(source=str(arguments.source), target=str(arguments.target)))
+    return pairs.sources, pairs.targets
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    print(describe_keys())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,422 @@
+"""Every key of a config: its meaning, type, unit, default and bounds.
+
+A config is a TOML file, read into the frozen models below. Unknown keys, wrong types, values out of bounds and
+contradictions are reported all at once, each with its file and key.
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave, told in sentences: what, where, what was expected, what to do next."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a number of a config counts."""
+
+    name: str
+
+
+class Section(BaseModel):
+    """A table of a config."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FilePair(Section):
+    """Two text files, line i of one being the translation of line i of the other."""
+
+    source: str = Field(description="file of source lines, UTF-8, also .gz; relative to the working directory")
+    target: str = Field(description="file of target lines, as many as source lines")
+
+
+class DataConfig(Section):
+    """The parallel text."""
+
+    source_language: str = Field(
+        min_length=2, description="language code of the source, such as 'de' (ISO 639)"
+    )
+    target_language: str = Field(
+        min_length=2, description="language code of the target; chooses sacreBLEU's tokeniser"
+    )
+    train: FilePair = Field(description="pairs to train on")
+    valid: FilePair = Field(description="pairs that choose the best checkpoint; none is ever dropped")
+    test: dict[str, FilePair] = Field(
+        default_factory=dict, description="test sets by name; none of their pairs is ever dropped"
+    )
+    max_length: Annotated[int, Unit("pieces a side, </s> not counted")] = Field(
+        100, ge=1, description="longer training pairs are dropped"
+    )
+    max_length_ratio: Annotated[float, Unit("pieces of the longer side over those of the shorter")] = Field(
+        9.0, ge=1, description="training pairs of a larger ratio are dropped"
+    )
+
+
+class SubwordConfig(Section):
+    """The SentencePiece models, learned on the training text."""
+
+    kind: Literal["unigram", "bpe"] = Field("unigram", description="how pieces are learned")
+    vocabulary_size: Annotated[int, Unit("pieces a model")] = Field(
+        8000, ge=16, description="shrinks, with a message, where the text is too small for it"
+    )
+    joint: bool = Field(True, description="one model for both languages (true) or one a side (false)")
+    character_coverage: Annotated[float, Unit("share of the text's characters")] = Field(
+        1.0, ge=0.98, le=1, description="characters beyond it become unknown pieces"
+    )
+
+
+class ModelSection(Section):
+    """What both models have."""
+
+    dropout: Annotated[float, Unit("probability")] = Field(
+        0.3, ge=0, lt=1, description="dropout of embeddings and between layers while training"
+    )
+    tied_embeddings: bool = Field(
+        True, description="output weights are the target embedding and, with joint subwords, the source's too"
+    )
+
+
+class RNNConfig(ModelSection):
+    """Bahdanau's encoder-decoder (Bahdanau et al. 2015)."""
+
+    kind: Literal["rnn"] = Field(description="the architecture")
+    embedding_size: Annotated[int, Unit("features")] = Field(256, ge=1, description="width of a word's embedding")
+    encoder_size: Annotated[int, Unit("features a direction")] = Field(
+        256, ge=1, description="width of the encoder's GRU in each direction"
+    )
+    encoder_layers: Annotated[int, Unit("layers")] = Field(1, ge=1, description="depth of the encoder")
+    decoder_size: Annotated[int, Unit("features")] = Field(512, ge=1, description="width of the decoder's GRU")
+    decoder_layers: Annotated[int, Unit("layers")] = Field(1, ge=1, description="depth of the decoder")
+    attention: Literal["additive", "none"] = Field(
+        "additive", description="'none': the last encoder state is the only context, the paper's baseline"
+    )
+    attention_size: Annotated[int, Unit("features")] = Field(
+        512, ge=1, description="width of the hidden layer that scores a source position"
+    )
+
+
+class TransformerConfig(ModelSection):
+    """The encoder-decoder Transformer (Vaswani et al. 2017)."""
+
+    kind: Literal["transformer"] = Field(description="the architecture")
+    size: Annotated[int, Unit("features")] = Field(
+        256, ge=2, description="width of embeddings and layers; even, a multiple of heads"
+    )
+    feed_forward_size: Annotated[int, Unit("features")] = Field(
+        1024, ge=1, description="width inside the feed-forward layers"
+    )
+    heads: Annotated[int, Unit("heads")] = Field(4, ge=1, description="attention heads of each layer")
+    encoder_layers: Annotated[int, Unit("layers")] = Field(4, ge=1, description="depth of the encoder")
+    decoder_layers: Annotated[int, Unit("layers")] = Field(4, ge=1, description="depth of the decoder")
+    norm: Literal["pre", "post"] = Field(
+        "pre", description="layer norm before each sub-layer, or after its residual sum as in the paper"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "TransformerConfig":
+        if self.size % self.heads:
+            raise ValueError(f"size = {self.size} is not a multiple of heads = {self.heads}")
+        if self.size % 2:
+            raise ValueError(f"size = {self.size} is odd, but sinusoidal positions need pairs of features")
+        return self
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class TrainingConfig(Section):
+    """How the model is trained."""
+
+    seed: int = Field(1, ge=0, lt=2**31, description="first weights, order of pairs and dropout follow from it")
+    updates: Annotated[int, Unit("updates")] = Field(10_000, ge=1, description="when the training ends")
+    max_tokens: Annotated[int, Unit("padded tokens, rows × the longer side, <s> and </s> counted")] = Field(
+        4096, ge=8, description="size of a whole update"
+    )
+    accumulation: Annotated[int, Unit("parts")] = Field(
+        1, ge=1, description="an update is computed in so many parts, to save memory; the update stays the same"
+    )
+    optimiser: Literal["adam", "adamw"] = Field("adam", description="Adam, or Adam with decoupled weight decay")
+    learning_rate: float = Field(1e-3, gt=0, description="its peak, reached at the end of the warm-up")
+    betas: tuple[Beta, Beta] = Field((0.9, 0.98), description="Adam's decay of both moments, each in [0, 1)")
+    weight_decay: float = Field(0.0, ge=0, description="with adamw: share of a weight lost a learning rate")
+    schedule: Literal["inverse_square_root", "constant"] = Field(
+        "inverse_square_root", description="how the learning rate goes on after the warm-up"
+    )
+    warmup_updates: Annotated[int, Unit("updates")] = Field(
+        1000, ge=0, description="the learning rate rises linearly from 0 to its peak"
+    )
+    label_smoothing: Annotated[float, Unit("probability")] = Field(
+        0.1, ge=0, lt=1, description="share of the target's probability spread over all pieces"
+    )
+    clip_norm: Annotated[float, Unit("norm of the gradient a token")] = Field(
+        1.0, ge=0, description="longer gradients are scaled down to it; 0: never"
+    )
+    validation_interval: Annotated[int, Unit("updates")] = Field(
+        500, ge=1, description="validation, and a checkpoint, every so many updates"
+    )
+    best_by: Literal["bleu", "loss"] = Field(
+        "bleu", description="the validation's figure that chooses the best checkpoint and stops early"
+    )
+    patience: Annotated[int, Unit("validations")] = Field(
+        0, ge=0, description="stop after so many without a new best; 0: never"
+    )
+    average_last: Annotated[int, Unit("checkpoints")] = Field(
+        5, ge=1, description="the checkpoint 'average' is the mean of the last so many"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16: matrix products under autocast, weights stay in float32"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrainingConfig":
+        if self.optimiser == "adam" and self.weight_decay:
+            raise ValueError("weight_decay works with optimiser = \"adamw\" only, but optimiser is \"adam\"")
+        return self
+
+
+class SearchConfig(Section):
+    """How translations are searched, in validation and afterwards."""
+
+    beam_size: Annotated[int, Unit("hypotheses")] = Field(5, ge=1, description="1 is greedy search")
+    length_penalty: float = Field(
+        1.0, ge=0, description="a score is the log-probability over the length (with </s>) to this power"
+    )
+    max_length_ratio: Annotated[float, Unit("target pieces a source piece")] = Field(
+        2.0, ge=0, description="a translation is at most this times the source's length ..."
+    )
+    max_length_offset: Annotated[int, Unit("pieces")] = Field(10, ge=1, description="... plus this")
+    max_length: Annotated[int, Unit("pieces")] = Field(
+        1000, ge=1, description="longer lines are cut, with a message, when translated, scored or aligned"
+    )
+    max_tokens: Annotated[int, Unit("padded source tokens")] = Field(
+        4096, ge=1, description="sentences searched at a time; changes speed and memory, not results"
+    )
+
+
+class Config(Section):
+    """A run."""
+
+    data: DataConfig
+    subwords: SubwordConfig = SubwordConfig()
+    model: Annotated[RNNConfig | TransformerConfig, Field(discriminator="kind")]
+    training: TrainingConfig = TrainingConfig()
+    search: SearchConfig = SearchConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        if self.data.max_length + 1 > self.training.max_tokens:  # + 1: </s>
+            raise ValueError(
+                f"training.max_tokens = {self.training.max_tokens} cannot hold a pair of "
+                f"data.max_length = {self.data.max_length} pieces and </s>: raise the one or lower the other"
+            )
+        return self
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The config of a TOML file, with `section.key=value` overrides set on top.
+
+    Raises InputError naming everything that is wrong, a line a mistake.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path.absolute()}: no such config file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.absolute()}: cannot be read as a config: {error}") from None
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path.absolute()}: not valid TOML: {error}") from None
+    for override in overrides:
+        _override(tree, override)
+    return parse_config(tree, str(path))
+
+
+def parse_config(tree: dict[str, Any], name: str) -> Config:
+    """The config that a tree of TOML tables holds; `name` says in errors where they came from."""
+    try:
+        # JSON's rules under strict: an array of TOML may be a tuple, a 1 a float; never a string a number.
+        return Config.model_validate_json(json.dumps(tree, default=str))
+    except ValidationError as error:
+        raise InputError("\n".join(f"{name}: {_sentence(tree, item)}" for item in error.errors())) from None
+
+
+def dump_config(config: Config) -> str:
+    """TOML of a config with every key written out; `parse_config` of it gives the same config back."""
+    lines: list[str] = []
+
+    def table(name: str, values: dict[str, Any]) -> None:
+        plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
+        if name and (plain or not values):
+            lines.extend(["", f"[{name}]"] if lines else [f"[{name}]"])
+        # A JSON string, number, boolean or array is the same text in TOML.
+        lines.extend(f"{key} = {json.dumps(value)}" for key, value in plain.items())
+        for key, value in values.items():
+            if isinstance(value, dict):
+                bare = key.replace("_", "").replace("-", "")
+                key = key if bare.isascii() and bare.isalnum() else json.dumps(key)
+                table(f"{name}.{key}" if name else key, value)
+
+    table("", config.model_dump(mode="json"))
+    return "\n".join(lines) + "\n"
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Sentences `key: old → new`, one for each key in which two configs differ."""
+    before, after = _flatten(old.model_dump(mode="json")), _flatten(new.model_dump(mode="json"))
+    return [
+        f"{key}: {json.dumps(before.get(key))} → {json.dumps(after.get(key))}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return flat
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, _, value = override.partition("=")
+    parts = key.strip().split(".")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        raise InputError(
+            f"{override}: {value!r} is not a TOML value (a string needs quotes of its own: '{key}=\"{value}\"')"
+        ) from None
+    for depth, part in enumerate(parts[:-1]):
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise InputError(f"{override}: {'.'.join(parts[: depth + 1])} is not a section")
+    tree[parts[-1]] = parsed
+
+
+def _sentence(tree: dict[str, Any], item: Any) -> str:
+    """One mistake that pydantic found, as a sentence with key, what was found, what is allowed, the nearest key."""
+    # A discriminated union puts its tag into the location, which is no key of the file.
+    path = [str(part) for part in item["loc"]]
+    if path[:1] == ["model"] and path[1:2] and path[1] in ("rnn", "transformer"):
+        del path[1]
+    key = ".".join(path)
+    known = {name for name, _ in keys()}
+    if item["type"] == "extra_forbidden":
+        parent, _, _ = key.rpartition(".")
+        siblings = _siblings(tree, parent)
+        elsewhere = [name for name in known if name.rpartition(".")[2] == path[-1]]
+        if key in elsewhere:
+            return f"{key}: not a key of this kind of model; known here: {', '.join(siblings)}"
+        if elsewhere:
+            return f"{key}: unknown key; did you mean {elsewhere[0]}?"
+        near = difflib.get_close_matches(path[-1], siblings, 1, 0.5)
+        if near:
+            return f"{key}: unknown key; did you mean {'.'.join([*path[:-1], near[0]])}?"
+        return f"{key}: unknown key; known here: {', '.join(siblings)}"
+    if item["type"] == "missing":
+        field = dict(keys()).get(key)
+        return f"{key}: missing" + (f" ({field.description})" if field and field.description else "")
+    if item["type"] == "union_tag_not_found":
+        return 'model.kind: missing; it is "rnn" or "transformer"'
+    if item["type"] == "union_tag_invalid":
+        return f'model.kind: found {json.dumps(item["input"]["kind"])}, but it is "rnn" or "transformer"'
+    if item["type"] == "value_error":
+        return (key + ": " if key else "") + str(item["ctx"]["error"])
+    found = json.dumps(item["input"], default=str, ensure_ascii=False)
+    return f"{key}: found {found}, but {item['msg'][0].lower() + item['msg'][1:]}"
+
+
+def _siblings(tree: dict[str, Any], parent: str) -> list[str]:
+    """Names that may stand in a table of the file."""
+    kind = tree.get("model", {}).get("kind") if isinstance(tree.get("model"), dict) else None
+    models = {"rnn": RNNConfig, "transformer": TransformerConfig}
+    if parent == "model" and kind in models:
+        return list(models[kind].model_fields)
+    section: Any = Config
+    for part in parent.split(".") if parent else []:
+        fields = getattr(section, "model_fields", {})
+        section = fields[part].annotation if part in fields else FilePair
+    return list(getattr(section, "model_fields", FilePair.model_fields))
+
+
+def keys() -> Iterator[tuple[str, FieldInfo]]:
+    """Every key of a config as (dotted name, its declaration), in the order of the file."""
+    for section, field in Config.model_fields.items():
+        for model in _models(field.annotation):
+            for name, key in model.model_fields.items():
+                inner = _models(key.annotation)
+                if not inner:
+                    yield f"{section}.{name}", key
+                for pair in inner:
+                    middle = f"{name}.NAME" if get_origin(key.annotation) is dict else name
+                    for side, leaf in pair.model_fields.items():
+                        yield f"{section}.{middle}.{side}", leaf
+
+
+def describe_keys() -> str:
+    """Every key with meaning, type, unit, default and bounds, as text for a terminal."""
+    lines, heading = [], ""
+    for section, field in Config.model_fields.items():
+        for model in _models(field.annotation):
+            heading = f"[{section}]"
+            if section == "model":
+                heading += f' kind = "{get_args(model.model_fields["kind"].annotation)[0]}"'
+            lines.append(f"{heading}  {(model.__doc__ or '').strip()}")
+            for name, key in keys():
+                part = name.split(".")[1]
+                if name.startswith(section + ".") and part in model.model_fields and _owns(model, part, key):
+                    lines.append(f"  {name} = {_default(key)}")
+                    lines.append(f"      {key.description}")
+                    lines.append(f"      {_type(key)}")
+            lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _owns(model: type[Section], part: str, key: FieldInfo) -> bool:
+    own = model.model_fields[part]
+    return own is key or any(key in inner.model_fields.values() for inner in _models(own.annotation))
+
+
+def _models(annotation: Any) -> list[type[Section]]:
+    """The sections within a type: itself, the members of a union, the values of a dictionary."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    if get_origin(annotation) in (Union, UnionType, dict, Annotated):
+        return [model for part in get_args(annotation) for model in _models(part)]
+    return []
+
+
+def _default(key: FieldInfo) -> str:
+    value = key.get_default(call_default_factory=True, validated_data={})
+    return "(required)" if value is PydanticUndefined else json.dumps(value)
+
+
+def _type(key: FieldInfo) -> str:
+    names = {int: "integer", float: "number", str: "string", bool: "true or false"}
+    if get_origin(key.annotation) is Literal:
+        text = " or ".join(json.dumps(value) for value in get_args(key.annotation))
+    elif get_origin(key.annotation) is tuple:
+        text = "array of 2 numbers"
+    else:
+        text = names[key.annotation]  # type: ignore[index]  # annotation is Any to pydantic
+    bounds = [
+        f"{sign} {getattr(meta, attribute)}"
+        for meta in key.metadata
+        for attribute, sign in (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
+        if hasattr(meta, attribute)
+    ]
+    units = [meta.name for meta in key.metadata if isinstance(meta, Unit)]
+    return ", ".join([text, *(["in " + units[0]] if units else []), *bounds])

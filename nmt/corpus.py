@@ -1,0 +1,190 @@
+"""Parallel text: read, tokenised once into a memory-mapped cache, filtered with a count of what is dropped."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, zip_longest
+from pathlib import Path
+
+import datasets
+import torch
+from torch import Tensor
+
+from nmt.batching import Batch, make_batch
+from nmt.config import DataConfig, FilePair, InputError
+from nmt.lines import iterate_lines, read_lines
+from nmt.subwords import Subwords
+
+CACHE_VERSION = 1  # raise it when what is cached changes for the same text and subwords
+ROWS_AT_A_TIME = 10_000  # lines encoded at a time: large enough for SentencePiece, small in memory
+
+FEATURES = datasets.Features(
+    {
+        "source": datasets.Sequence(datasets.Value("int32")),  # ids without <s> and </s>
+        "target": datasets.Sequence(datasets.Value("int32")),
+    }
+)
+
+
+@dataclass(frozen=True)
+class TextPairs:
+    """Pairs of lines, held in memory: a validation or test set."""
+
+    sources: list[str]
+    targets: list[str]
+
+
+@dataclass(frozen=True)
+class TrainingCorpus:
+    """Training pairs as ids, memory-mapped."""
+
+    rows: datasets.Dataset  # "source" and "target": ids of every line of the files, dropped ones included
+    lengths: Tensor  # (lines, 2) pieces of source and target, without <s> and </s>
+    kept: Tensor  # (pairs,) line numbers, from 0, of the pairs that pass the filters
+    dropped: dict[str, int]  # pairs dropped, by reason
+
+    def batch(self, lines: Tensor) -> Batch:
+        """The batch of the pairs at these line numbers."""
+        rows = self.rows[lines.tolist()]
+        return make_batch(rows["source"], rows["target"], lines)
+
+
+def read_pairs(files: FilePair) -> TextPairs:
+    """Two files read whole; raises InputError where one has more lines than the other."""
+    sources, targets = read_lines(Path(files.source)), read_lines(Path(files.target))
+    if len(sources) != len(targets):
+        raise InputError(_unequal(files, len(sources), len(targets)))
+    return TextPairs(sources, targets)
+
+
+def check_pairs(files: FilePair) -> int:
+    """The number of pairs of two files, read once without holding them; raises InputError as `read_pairs` does."""
+    sources, targets = (sum(1 for _ in iterate_lines(Path(name))) for name in (files.source, files.target))
+    if sources != targets:
+        raise InputError(_unequal(files, sources, targets))
+    if not sources:
+        raise InputError(f"{Path(files.source).absolute()}: the file is empty, so there is nothing to train on")
+    return sources
+
+
+def _unequal(files: FilePair, sources: int, targets: int) -> str:
+    return (
+        f"{Path(files.source).absolute()} has {sources:,} lines, but {Path(files.target).absolute()} has "
+        f"{targets:,}: line i of one must be the translation of line i of the other"
+    )
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path.absolute()}: cannot be read: {error.strerror}") from None
+
+
+def load_training_corpus(config: DataConfig, subwords: Subwords) -> TrainingCorpus:
+    """The training pairs as ids, from the cache where this text was encoded with these subwords before.
+
+    The cache lies in `$NMT_CACHE` or `~/.cache/nmt`; its name is a sum over the bytes of text and subwords, so that
+    it cannot be stale. It may be deleted at any time when no training runs.
+    """
+    rows = _encoded(config.train, subwords)
+    table = rows.data
+    lengths = torch.stack(
+        [_row_lengths(table.column(name)) for name in ("source", "target")], dim=1
+    )  # (lines, 2)
+    shorter, longer = lengths.aminmax(dim=1)
+    empty = shorter == 0
+    too_long = ~empty & (longer > config.max_length)
+    uneven = ~empty & ~too_long & (longer > config.max_length_ratio * shorter)
+    kept = (~(empty | too_long | uneven)).nonzero()[:, 0]
+    dropped = {
+        "empty": int(empty.sum()),
+        f"longer than {config.max_length} pieces": int(too_long.sum()),
+        f"length ratio over {config.max_length_ratio:g}": int(uneven.sum()),
+    }
+    if not len(kept):
+        raise InputError(
+            f"{Path(config.train.source).absolute()}: no training pair is left after the filters "
+            f"({', '.join(f'{count:,} {reason}' for reason, count in dropped.items())}); "
+            "raise data.max_length or data.max_length_ratio"
+        )
+    return TrainingCorpus(rows, lengths, kept, dropped)
+
+
+def count_seen(sources: Sequence[str], training_source: Path) -> int:
+    """How many of some lines (each counted as often as it stands there) are also lines of the training source."""
+    wanted = {line for line in sources if line}
+    seen = {line for line in iterate_lines(training_source) if line in wanted}
+    return sum(line in seen for line in sources)
+
+
+def _row_lengths(column: object) -> Tensor:
+    """(lines,) the number of ids in each row of an Arrow column of lists."""
+    chunks = [
+        torch.from_numpy(chunk.offsets.to_numpy().copy()).diff() for chunk in column.chunks  # type: ignore[attr-defined]
+    ]
+    return torch.cat(chunks) if chunks else torch.zeros(0, dtype=torch.int32)
+
+
+def _encoded(files: FilePair, subwords: Subwords) -> datasets.Dataset:
+    """Ids of every pair, from the cache or made now and put there whole."""
+    sums = [str(CACHE_VERSION), file_digest(Path(files.source)), file_digest(Path(files.target)), subwords.digest()]
+    cache = Path(os.environ.get("NMT_CACHE") or Path.home() / ".cache" / "nmt")
+    name = hashlib.sha256("".join(sums).encode()).hexdigest()[:32]
+    folder = cache / name
+    if not folder.exists():
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            aside = Path(tempfile.mkdtemp(dir=cache, prefix=".making-"))
+        except OSError as error:
+            raise InputError(
+                f"{cache.absolute()}: the cache of encoded text cannot be written there ({error.strerror}); "
+                "set NMT_CACHE to a folder that can"
+            ) from None
+        try:
+            _encode_to(aside, files, subwords, name)
+            aside.rename(folder)
+        except OSError as error:
+            if not folder.exists():  # else another training has made the same meanwhile
+                raise InputError(f"{folder}: the encoded text cannot be written: {error.strerror}") from None
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    return datasets.Dataset.from_file(str(folder / "pairs.arrow"))
+
+
+def _encode_to(folder: Path, files: FilePair, subwords: Subwords, fingerprint: str) -> None:
+    with datasets.arrow_writer.ArrowWriter(
+        path=str(folder / "pairs.arrow"), features=FEATURES, fingerprint=fingerprint
+    ) as writer:
+        for sources, targets in _groups(files):
+            writer.write_batch(
+                {"source": subwords.source.encode(sources), "target": subwords.target.encode(targets)}
+            )
+        writer.finalize()
+
+
+def _groups(files: FilePair) -> Iterator[tuple[list[str], list[str]]]:
+    """The pairs of two files, many at a time; raises InputError where one ends before the other."""
+    pairs = zip_longest(iterate_lines(Path(files.source)), iterate_lines(Path(files.target)))
+    while group := list(islice(pairs, ROWS_AT_A_TIME)):
+        if any(source is None or target is None for source, target in group):
+            check_pairs(files)  # names both counts
+        yield [source for source, _ in group], [target for _, target in group]
+
+
+def training_lines(files: FilePair) -> tuple[Iterable[str], Iterable[str]]:
+    """Both files of training text, each to be read as often as one likes."""
+    return _Lines(Path(files.source)), _Lines(Path(files.target))
+
+
+@dataclass(frozen=True)
+class _Lines:
+    path: Path
+
+    def __iter__(self) -> Iterator[str]:
+        return iterate_lines(self.path)

@@ -1,0 +1,96 @@
+"""What a training reports: to metrics.jsonl, and as a table to the terminal."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class Updated:
+    """The mean of some updates, reported now and then."""
+
+    update: int
+    epoch: int
+    loss: float  # nats a target token, smoothed as it is trained on
+    gradient_norm: float  # before clipping, mean over the updates
+    learning_rate: float
+    tokens_per_second: float  # real target tokens
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A validation."""
+
+    update: int
+    epoch: int
+    training_loss: float  # nats a target token since the last validation, smoothed
+    loss: float  # nats a target token of the validation set, unsmoothed, </s> counted
+    perplexity: float  # exp of it
+    nats_per_character: float  # nats of the validation set over characters of its references
+    bleu: float
+    best: bool  # whether it is the best so far
+    learning_rate: float
+    tokens_per_second: float  # real target tokens, validations left out
+    elapsed: float  # seconds of training so far, validations and earlier sittings included
+    remaining: float  # seconds to the last update, at the rate so far
+    sample_source: str
+    sample_hypothesis: str
+    sample_reference: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The end of a training, or of a sitting of it."""
+
+    update: int
+    reason: str
+    seconds: float
+
+
+Event = Updated | Validated | Ended
+
+HEADER = " update  epoch    loss  valid ppl    BLEU   tok/s        lr  elapsed     left"
+
+
+class Reporter:
+    """Writes events as they happen."""
+
+    def __init__(self, metrics: Path, update: int) -> None:
+        """Go on after `update`: events of updates that were lost with their weights are dropped from the file."""
+        kept = []
+        if metrics.exists():
+            for line in metrics.read_text(encoding="utf-8").splitlines():
+                event = json.loads(line)
+                if event["update"] <= update and event["event"] != "ended":
+                    kept.append(line + "\n")
+        metrics.write_text("".join(kept), encoding="utf-8")
+        self._file = metrics
+
+    def write(self, event: Event) -> None:
+        """Append an event to metrics.jsonl."""
+        line = {"event": type(event).__name__.lower(), **asdict(event)}
+        with open(self._file, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def say(text: str) -> None:
+    """Print a line of results to stdout, above a progress bar where there is one."""
+    tqdm.write(text)
+
+
+def row(event: Validated) -> str:
+    """A line of the table under HEADER."""
+    return (
+        f"{event.update:7,} {event.epoch + 1:6} {event.training_loss:7.3f} {event.perplexity:10.2f} "
+        f"{event.bleu:6.1f}{'*' if event.best else ' '} {event.tokens_per_second:7,.0f} "
+        f"{event.learning_rate:9.2e} {clock(event.elapsed):>8} {clock(event.remaining):>8}"
+    )
+
+
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss or m:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,138 @@
+"""What a translation model is: the legend of dimensions, Memory, State, and the contract Seq2Seq.
+
+Legend, for the shapes in all comments:
+
+    B  sentences                 H  heads                    V  target vocabulary
+    K  hypotheses of a sentence  Dh width of a head          N  real target positions of a batch
+    S  source length             D  width                    P  positions held in a State
+    T  target length             L  decoder layers
+"""
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Which cross-attention to read a word alignment from."""
+
+    layer: int  # decoder layer, from 0
+    head: int | None = None  # from 0; None: the mean of all heads
+    shift: int = 0  # row i + shift of the weights is read for target piece i; 0 or 1
+
+    def __str__(self) -> str:
+        head = "mean of heads" if self.head is None else f"head {self.head + 1}"
+        return f"layer {self.layer + 1}, {head}, shift {self.shift}"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the decoder reads of the source, fixed while a sentence is decoded."""
+
+    states: Tensor  # (B, S, D) the encoder's last layer
+    mask: Tensor  # (B, S) True at real positions
+    keys: tuple[Tensor, ...]  # of each layer with cross-attention, (B, H, S, ·), already projected
+    values: tuple[Tensor, ...]  # the same
+
+    def keep(self, sentences: Tensor) -> "Memory":
+        """The memory of some of the sentences, by their indices."""
+        return Memory(
+            self.states[sentences],
+            self.mask[sentences],
+            tuple(keys[sentences] for keys in self.keys),
+            tuple(values[sentences] for values in self.values),
+        )
+
+
+@dataclass(frozen=True)
+class State:
+    """What the decoder carries from step to step for K hypotheses of each sentence."""
+
+    carried: tuple[Tensor, ...]  # (B, K, ·) follow their hypothesis
+    entries: tuple[Tensor, ...]  # (B, H, P or more, Dh) buffers that hypotheses share; an entry never moves
+    visible: Tensor  # (B, K, P) which entries lie on a hypothesis' path
+    length: int  # tokens read so far
+
+    def keep(self, sentences: Tensor) -> "State":
+        """The state of some of the sentences, by their indices."""
+        return replace(
+            self,
+            carried=tuple(tensor[sentences] for tensor in self.carried),
+            entries=tuple(tensor[sentences] for tensor in self.entries),
+            visible=self.visible[sentences],
+        )
+
+    def reorder(self, parents: Tensor) -> "State":
+        """The state whose hypothesis k goes on from hypothesis parents[b, k] of this one; parents: (B, K')."""
+        return replace(
+            self,
+            carried=tuple(_follow(tensor, parents) for tensor in self.carried),
+            visible=_follow(self.visible, parents),
+        )
+
+
+def _follow(tensor: Tensor, parents: Tensor) -> Tensor:
+    return tensor.gather(1, parents[:, :, None].expand(-1, -1, tensor.shape[2]))
+
+
+class Seq2Seq(nn.Module, abc.ABC):
+    """The contract of both models: all that trainer, search and alignment know of them."""
+
+    attention_layers: int  # decoder layers with cross-attention; 0: `attention` has nothing to give
+    default_extraction: Extraction | None  # where this model aligns best; None without attention
+
+    def forward(self, source: Tensor, target_in: Tensor) -> Tensor:
+        """Features (B, T, D): encode, then decode."""
+        return self.decode(self.encode(source), target_in)
+
+    @abc.abstractmethod
+    def encode(self, source: Tensor) -> Memory:
+        """The memory of source ids (B, S), padded on the right, each row ending in </s>."""
+
+    @abc.abstractmethod
+    def decode(self, memory: Memory, target_in: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Features (B, T, D) of target ids (B, T): teacher forcing.
+
+        Where `weights` (B, L, H, T, S) are given, as `attention` returns them for all layers, the decoder reads the
+        source by these instead of by its own: what would it say had it looked elsewhere?
+        """
+
+    @property
+    @abc.abstractmethod
+    def output(self) -> tuple[Tensor, Tensor]:
+        """Weight (V, D) and bias (V) of the last layer, which is linear; tied: the embedding's own tensor."""
+
+    @abc.abstractmethod
+    def initial_state(self, memory: Memory) -> State:
+        """The state before the first step, with one hypothesis a sentence (K = 1)."""
+
+    @abc.abstractmethod
+    def step(self, memory: Memory, state: State, tokens: Tensor) -> tuple[Tensor, State]:
+        """Logits (B, K, V) after the tokens (B, K), and the next state; uses `state` up."""
+
+    @abc.abstractmethod
+    def attention(self, memory: Memory, target_in: Tensor, layers: Sequence[int]) -> Tensor:
+        """Cross-attention weights (B, L, H, T, S) of the given layers, by teacher forcing.
+
+        Rows of real positions sum to 1 and are 0 on source padding.
+        """
+
+
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """Trainable numbers of a model, tied ones once: all of them, and those of embeddings."""
+    embeddings = {
+        parameter
+        for module in model.modules()
+        if isinstance(module, nn.Embedding)
+        for parameter in module.parameters()
+    }
+    return sum(p.numel() for p in model.parameters()), sum(p.numel() for p in embeddings)
+
+
+def lengths_of(mask: Tensor) -> Tensor:
+    """(B,) the number of real positions of each row of a mask (B, S)."""
+    return mask.sum(1, dtype=torch.long)

@@ -1,0 +1,94 @@
+"""What both models are built from: embeddings, positions, feed-forward, GRU cell."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nmt.models.base import lengths_of
+from nmt.subwords import PAD
+
+
+class Embeddings(nn.Module):
+    """Embeddings of source and target and the output layer's weights, shared where they are tied."""
+
+    def __init__(self, source_size: int, target_size: int, width: int, *, tied: bool, joint: bool) -> None:
+        super().__init__()
+        self.target = nn.Embedding(target_size, width)
+        self.source = self.target if tied and joint else nn.Embedding(source_size, width)
+        self.output_weight = self.target.weight if tied else nn.Parameter(torch.empty(target_size, width))
+        self.output_bias = nn.Parameter(torch.zeros(target_size))
+        for weight in {self.source.weight, self.target.weight, self.output_weight}:
+            # As an output layer the variance must be 1 / width (Vaswani et al. 2017, 3.4, scale it back up on input).
+            nn.init.normal_(weight, std=width**-0.5)
+
+
+def sinusoidal_positions(start: int, length: int, width: int, like: Tensor) -> Tensor:
+    """(length, width) encodings of positions start, start + 1, ... (Vaswani et al. 2017, 3.5).
+
+    Sines stand in the first half, cosines in the second: a permutation of the paper's.
+    """
+    positions = torch.arange(start, start + length, device=like.device, dtype=torch.float64)
+    rates = torch.exp(
+        torch.arange(width // 2, device=like.device, dtype=torch.float64) * (-math.log(10_000) * 2 / width)
+    )
+    angles = positions[:, None] * rates  # (length, width / 2)
+    return torch.cat([angles.sin(), angles.cos()], dim=1).to(like.dtype)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a ReLU between (Vaswani et al. 2017, 3.3)."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.widen = nn.Linear(width, hidden)
+        self.narrow = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        narrowed: Tensor = self.narrow(self.dropout(F.relu(self.widen(x))))
+        return narrowed
+
+
+def gru_cell(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
+    """(·, D) a GRU's next state, from the linear parts (·, 3D) of its input and of its state: reset, update, candidate.
+
+    The reset gate is applied to U s + b, as in `nn.GRU`; the paper (Bahdanau et al. 2015, A.1.1) applies it to s.
+    This way the state's three products are one.
+    """
+    width = state.shape[-1]
+    gates = torch.sigmoid(from_input[..., : 2 * width] + from_state[..., : 2 * width])
+    reset, update = gates.split(width, dim=-1)
+    candidate = torch.tanh(torch.addcmul(from_input[..., 2 * width :], reset, from_state[..., 2 * width :]))
+    return torch.lerp(candidate, state, update)
+
+
+class BidirectionalGRU(nn.Module):
+    """One layer of two GRUs, the second reading each row from its last real position to its first."""
+
+    def __init__(self, input_size: int, size: int) -> None:
+        super().__init__()
+        self.forwards = nn.GRU(input_size, size, batch_first=True)
+        self.backwards = nn.GRU(input_size, size, batch_first=True)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """States (B, S, 2 × size) of inputs (B, S, ·): forwards, then backwards; padding changes no real position."""
+        # Padding stands on the right, so it comes after all real positions in either direction, and two plain GRUs
+        # equal the packed form without needing lengths on the CPU.
+        reverse = reversal(mask)  # (B, S)
+        ahead, _ = self.forwards(x)
+        back, _ = self.backwards(x.gather(1, reverse[:, :, None].expand_as(x)))
+        back = back.gather(1, reverse[:, :, None].expand_as(back))
+        return torch.cat([ahead, back], dim=2)
+
+
+def reversal(mask: Tensor) -> Tensor:
+    """(B, S) indices that reverse each row's real positions and leave padding where it is; its own inverse."""
+    positions = torch.arange(mask.shape[1], device=mask.device)[None]  # (1, S)
+    return torch.where(mask, lengths_of(mask)[:, None] - 1 - positions, positions)
+
+
+def real_positions(source: Tensor) -> Tensor:
+    """(B, S) True where there is no padding."""
+    return source != PAD

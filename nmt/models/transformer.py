@@ -1,0 +1,181 @@
+"""The encoder-decoder Transformer (Vaswani et al. 2017)."""
+
+import math
+from collections.abc import Sequence
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nmt.config import TransformerConfig
+from nmt.models.attention import MultiHeadAttention, attend, attention_weights
+from nmt.models.base import Extraction, Memory, Seq2Seq, State
+from nmt.models.layers import Embeddings, FeedForward, real_positions, sinusoidal_positions
+
+
+class Residual(nn.Module):
+    """The frame of a sub-layer: x + dropout(f(norm(x))) with pre-norm, norm(x + dropout(f(x))) with post-norm."""
+
+    def __init__(self, width: int, dropout: float, norm: str) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+        self.before = norm == "pre"
+
+    def enter(self, x: Tensor) -> Tensor:
+        """What the sub-layer reads."""
+        return self.norm(x) if self.before else x
+
+    def leave(self, x: Tensor, change: Tensor) -> Tensor:
+        """What goes on to the next sub-layer."""
+        summed = x + self.dropout(change)
+        return summed if self.before else self.norm(summed)
+
+
+class EncoderLayer(nn.Module):
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.attention = MultiHeadAttention(config.size, config.heads)
+        self.feed_forward = FeedForward(config.size, config.feed_forward_size, config.dropout)
+        self.frames = nn.ModuleList(Residual(config.size, config.dropout, config.norm) for _ in range(2))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, S, D) of (B, S, D); mask (B, 1, 1, S)."""
+        inside = self.frames[0].enter(x)
+        keys, values = self.attention.keys_values(inside)
+        read = attend(self.attention.queries(inside), keys, values, mask)
+        x = self.frames[0].leave(x, self.attention.merge(read))
+        return self.frames[1].leave(x, self.feed_forward(self.frames[1].enter(x)))
+
+
+class DecoderLayer(nn.Module):
+    """Three sub-layers, each a method, from which decode, step and attention are built alike."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.self_attention = MultiHeadAttention(config.size, config.heads)
+        self.cross_attention = MultiHeadAttention(config.size, config.heads)
+        self.feed_forward = FeedForward(config.size, config.feed_forward_size, config.dropout)
+        self.frames = nn.ModuleList(Residual(config.size, config.dropout, config.norm) for _ in range(3))
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, H, T, Dh) of self-attention."""
+        inside = self.frames[0].enter(x)
+        return self.self_attention.queries(inside), *self.self_attention.keys_values(inside)
+
+    def join(self, x: Tensor, read: Tensor) -> Tensor:
+        """(B, T, D) after self-attention has read (B, H, T, Dh)."""
+        return self.frames[0].leave(x, self.self_attention.merge(read))
+
+    def ask(self, x: Tensor) -> Tensor:
+        """Queries (B, H, T, Dh) of cross-attention."""
+        return self.cross_attention.queries(self.frames[1].enter(x))
+
+    def finish(self, x: Tensor, read: Tensor) -> Tensor:
+        """(B, T, D) after cross-attention has read (B, H, T, Dh), and the feed-forward layer."""
+        x = self.frames[1].leave(x, self.cross_attention.merge(read))
+        return self.frames[2].leave(x, self.feed_forward(self.frames[2].enter(x)))
+
+
+@final
+class Transformer(Seq2Seq):
+    """Vaswani et al. 2017, with pre- or post-norm."""
+
+    def __init__(self, config: TransformerConfig, source_size: int, target_size: int, *, joint: bool) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(
+            source_size, target_size, config.size, tied=config.tied_embeddings, joint=joint
+        )
+        self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        # Post-norm layers end in a norm of their own; pre-norm ones leave an unnormed sum behind.
+        ends_in_norm = config.norm == "post"
+        self.encoder_norm = nn.Identity() if ends_in_norm else nn.LayerNorm(config.size)
+        self.decoder_norm = nn.Identity() if ends_in_norm else nn.LayerNorm(config.size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.scale = math.sqrt(config.size)
+        self.attention_layers = config.decoder_layers
+        # The last layer but one, mean of heads: see the README's table of alignment errors.
+        self.default_extraction = Extraction(layer=max(0, config.decoder_layers - 2))
+        for module in [*self.encoder.modules(), *self.decoder.modules()]:
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    @property
+    def output(self) -> tuple[Tensor, Tensor]:
+        return self.embeddings.output_weight, self.embeddings.output_bias
+
+    def encode(self, source: Tensor) -> Memory:
+        mask = real_positions(source)
+        x = self._embed(self.embeddings.source, source, 0)
+        for layer in self.encoder:
+            x = layer(x, mask[:, None, None])
+        states = self.encoder_norm(x)
+        pairs = [layer.cross_attention.keys_values(states) for layer in self.decoder]
+        return Memory(states, mask, tuple(keys for keys, _ in pairs), tuple(values for _, values in pairs))
+
+    def decode(self, memory: Memory, target_in: Tensor, weights: Tensor | None = None) -> Tensor:
+        mask = memory.mask[:, None, None]  # (B, 1, 1, S)
+        x = self._embed(self.embeddings.target, target_in, 0)
+        for index, (layer, keys, values) in enumerate(zip(self.decoder, memory.keys, memory.values, strict=True)):
+            x = layer.join(x, attend(*layer.project(x), None, causal=True))
+            given = None if weights is None else weights[:, index] @ values
+            x = layer.finish(x, attend(layer.ask(x), keys, values, mask) if given is None else given)
+        features: Tensor = self.decoder_norm(x)
+        return features
+
+    def attention(self, memory: Memory, target_in: Tensor, layers: Sequence[int]) -> Tensor:
+        mask = memory.mask[:, None, None]
+        x = self._embed(self.embeddings.target, target_in, 0)
+        found: dict[int, Tensor] = {}
+        for index in range(max(layers, default=-1) + 1):  # no layer above the highest asked for is computed
+            layer = self.decoder[index]
+            x = layer.join(x, attend(*layer.project(x), None, causal=True))
+            weights = attention_weights(layer.ask(x), memory.keys[index], mask)  # (B, H, T, S)
+            if index in layers:
+                found[index] = weights
+            x = layer.finish(x, weights @ memory.values[index])
+        return torch.stack([found[index] for index in layers], dim=1)
+
+    def initial_state(self, memory: Memory) -> State:
+        empty = memory.keys[0][:, :, :0]  # (B, H, 0, Dh)
+        visible = torch.ones(len(empty), 1, 0, dtype=torch.bool, device=empty.device)
+        return State((), (empty,) * (2 * len(self.decoder)), visible, 0)
+
+    def step(self, memory: Memory, state: State, tokens: Tensor) -> tuple[Tensor, State]:
+        sentences, hypotheses = tokens.shape
+        # Every hypothesis adds an entry, which it alone sees.
+        own = torch.eye(hypotheses, dtype=torch.bool, device=tokens.device).expand(sentences, -1, -1)
+        visible = torch.cat([state.visible, own], dim=2)  # (B, K, P)
+        past, held = state.visible.shape[2], visible.shape[2]
+        mask = memory.mask[:, None, None]
+        # All hypotheses of a sentence stand at the same position: the K queries of a step are a target of length K.
+        x = self._embed(self.embeddings.target, tokens, state.length, together=True)  # (B, K, D)
+        entries: list[Tensor] = []
+        for index, layer in enumerate(self.decoder):
+            query, key, value = layer.project(x)
+            keys = _append(state.entries[2 * index], past, key)
+            values = _append(state.entries[2 * index + 1], past, value)
+            entries += [keys, values]
+            weights = attention_weights(query, keys[:, :, :held], visible[:, None])
+            x = layer.join(x, weights @ values[:, :, :held])
+            weights = attention_weights(layer.ask(x), memory.keys[index], mask)
+            x = layer.finish(x, weights @ memory.values[index])
+        logits = F.linear(self.decoder_norm(x), *self.output)
+        return logits, State((), tuple(entries), visible, state.length + 1)
+
+    def _embed(self, embedding: nn.Module, ids: Tensor, start: int, *, together: bool = False) -> Tensor:
+        """(B, T, D) of ids (B, T) at positions start, start + 1, ..., or all at `start` when together."""
+        x = embedding(ids) * self.scale
+        return self.dropout(x + sinusoidal_positions(start, 1 if together else ids.shape[1], x.shape[-1], x))  # type: ignore[no-any-return]
+
+
+def _append(buffer: Tensor, used: int, new: Tensor) -> Tensor:
+    """The buffer (B, H, P or more, Dh) with new entries (B, H, K, Dh) behind its first `used`; grown by doubling."""
+    missing = used + new.shape[2] - buffer.shape[2]
+    if missing > 0:
+        buffer = torch.cat([buffer, new.new_empty(*new.shape[:2], max(missing, used), new.shape[3])], dim=2)
+    buffer[:, :, used : used + new.shape[2]] = new
+    return buffer

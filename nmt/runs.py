@@ -1,0 +1,157 @@
+"""The run directory: self-contained, so that a trained model can be copied and used anywhere.
+
+    config.toml                          every key, written out
+    run.json                             versions, hardware, command, sums of the training text, what filters dropped
+    subwords/*.model                     the SentencePiece models
+    metrics.jsonl                        one JSON object an event of the training
+    checkpoints/weights-00001000.safetensors   the last `average_last` of them
+    checkpoints/best.safetensors         the best validation's weights
+    checkpoints/training.safetensors     weights, optimiser and progress: from here the same command goes on
+    evaluation/                          what `evaluate` leaves
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from nmt.checkpoint import load_tensors, mean_weights, save_tensors, write_whole
+from nmt.config import Config, InputError, differences, dump_config, load_config
+from nmt.subwords import Subwords
+
+Checkpoint = Literal["best", "last", "average"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training has come: all that resuming needs beside the tensors."""
+
+    update: int = 0  # updates done
+    epoch: int = 0  # from 0
+    position: int = 0  # updates of that epoch's plan done
+    best: float | None = None  # the best validation's figure (BLEU, or minus the loss)
+    best_update: int = 0  # where it was reached
+    waited: int = 0  # validations since
+    seconds: float = 0.0  # spent so far, validations and earlier sittings included
+    tokens: int = 0  # real target tokens trained on so far
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def exists(self) -> bool:
+        return (self.path / "config.toml").exists()
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def _training(self) -> Path:
+        return self._checkpoints / "training.safetensors"
+
+    def create(self, config: Config, subwords: Subwords, facts: dict[str, Any]) -> None:
+        """Lay out the directory of a new run."""
+        try:
+            self._checkpoints.mkdir(parents=True, exist_ok=True)
+            subwords.save(self.path / "subwords")
+        except OSError as error:
+            raise InputError(f"{self.path.absolute()}: cannot be written: {error.strerror}") from None
+        write_whole(self.path / "run.json", (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+        write_whole(self.metrics, b"")
+        write_whole(self.path / "config.toml", dump_config(config).encode())  # last: it says that the run exists
+
+    def config(self) -> Config:
+        """The config that the run was made with."""
+        if not self.exists:
+            raise InputError(
+                f"{self.path.absolute()}: not a run (it has no config.toml); make one with `python train.py CONFIG.toml`"
+            )
+        return load_config(self.path / "config.toml")
+
+    def check_same(self, config: Config) -> None:
+        """Raise InputError, naming the keys that differ, unless the run was made with this very config."""
+        changed = differences(self.config(), config)
+        if changed:
+            listed = "\n".join(f"  {line}" for line in changed)
+            raise InputError(
+                f"{self.path.absolute()}: a run of another config is there; these keys differ (its → yours):\n"
+                f"{listed}\ngive --overwrite to start anew, or another directory with --run"
+            )
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json holds."""
+        try:
+            facts: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{(self.path / 'run.json').absolute()}: cannot be read: {error}") from None
+        return facts
+
+    def subwords(self) -> Subwords:
+        return Subwords.load(self.path / "subwords")
+
+    def remove(self) -> None:
+        """Delete what a training writes, and nothing else that may lie in the directory."""
+        for pattern in ("config.toml", "run.json", "metrics.jsonl", "subwords/*.model", "checkpoints/*.safetensors"):
+            for path in self.path.glob(pattern):
+                path.unlink()
+
+    def progress(self) -> Progress:
+        """How far the training has come; nothing done where no checkpoint is written yet."""
+        if not self._training.exists():
+            return Progress()
+        return Progress(**load_tensors(self._training)[1])
+
+    def save(
+        self, progress: Progress, weights: dict[str, Tensor], optimiser: dict[str, Tensor], *, best: bool, keep: int
+    ) -> None:
+        """Write a checkpoint: weights to keep `keep` of, the best ones where these are, then all that resuming needs."""
+        at = {"update": progress.update}
+        save_tensors(self._checkpoints / f"weights-{progress.update:08d}.safetensors", weights, at)
+        if best:
+            save_tensors(self._checkpoints / "best.safetensors", weights, at)
+        self.save_training(progress, weights, optimiser)
+        for old in self._weights_files()[:-keep]:
+            old.unlink()
+
+    def save_training(self, progress: Progress, weights: dict[str, Tensor], optimiser: dict[str, Tensor]) -> None:
+        """Write what resuming needs, and no checkpoint to translate with."""
+        tensors = {f"model.{name}": tensor for name, tensor in weights.items()}
+        tensors |= {f"optimiser.{name}": tensor for name, tensor in optimiser.items()}
+        save_tensors(self._training, tensors, vars(progress))
+
+    def load_training(self) -> tuple[Progress, dict[str, Tensor], dict[str, Tensor]]:
+        """Progress, weights and optimiser state, as `save_training` wrote them."""
+        tensors, notes = load_tensors(self._training)
+        parts: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(".")
+            parts[kind == "optimiser"][rest] = tensor
+        return Progress(**notes), *parts
+
+    def weights(self, checkpoint: Checkpoint) -> tuple[dict[str, Tensor], int, Path]:
+        """A checkpoint's weights, the updates behind it, and the file (for `average`, the last) they came from."""
+        files = self._weights_files()
+        if not files:
+            raise InputError(f"{self.path.absolute()}: the run has no checkpoint yet; train it further")
+        path = self._checkpoints / "best.safetensors" if checkpoint == "best" else files[-1]
+        weights, notes = load_tensors(path)
+        return mean_weights(files) if checkpoint == "average" else weights, notes["update"], path
+
+    def _weights_files(self) -> list[Path]:
+        return sorted(self._checkpoints.glob("weights-*.safetensors"))

@@ -1,0 +1,169 @@
+"""SentencePiece: learned, loaded, encoding and decoding; ids of the special pieces."""
+
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+
+from nmt.config import InputError, SubwordConfig
+
+# The same in every model, so that a batch can be built without asking.
+PAD, BOS, EOS, UNK, SEP = range(5)
+
+MAX_LINE_BYTES = 16_384  # SentencePiece skips longer lines when it learns; most are not sentences
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A text in pieces."""
+
+    ids: list[int]  # without <s> and </s>
+    offsets: list[tuple[int, int]]  # the characters of the text that each piece covers, spaces included
+    text: str
+
+
+class Vocabulary:
+    """The pieces of one language (or of both, when joint) and their ids."""
+
+    def __init__(self, model: bytes) -> None:
+        self.model = model
+        self._processor = SentencePieceProcessor(model_proto=model)
+        self.size: int = self._processor.vocab_size()
+
+    def encode(self, lines: list[str]) -> list[list[int]]:
+        """Ids of each line, without <s> and </s>."""
+        ids: list[list[int]] = self._processor.encode(lines)
+        return ids
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Text of each sequence of ids; special pieces have none."""
+        # decode([]) would be the text of no ids, "", not no texts.
+        texts: list[str] = self._processor.decode([list(line) for line in ids]) if ids else []
+        return texts
+
+    def encode_pieces(self, text: str) -> Pieces:
+        """A text's pieces with the characters that each covers."""
+        mapping = self._processor.encode(text, return_type="offset_mapping")
+        return Pieces(mapping["ids"], mapping["offsets"], text)
+
+    def decode_pieces(self, ids: Sequence[int]) -> Pieces:
+        """The text of ids, with the characters that each covers."""
+        mapping = self._processor.decode(list(ids), return_type="offset_mapping")
+        return Pieces(mapping["ids"], mapping["offsets"], mapping["text"])
+
+
+@dataclass(frozen=True)
+class Subwords:
+    """The vocabularies of source and target: the same object when joint."""
+
+    source: Vocabulary
+    target: Vocabulary
+
+    @property
+    def joint(self) -> bool:
+        return self.source is self.target
+
+    def digest(self) -> str:
+        """A sum of both models: equal sums, equal ids."""
+        return hashlib.sha256(self.source.model + self.target.model).hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write `subwords.model`, or `source.model` and `target.model`, into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.joint:
+            (folder / "subwords.model").write_bytes(self.source.model)
+        else:
+            (folder / "source.model").write_bytes(self.source.model)
+            (folder / "target.model").write_bytes(self.target.model)
+
+    @staticmethod
+    def load(folder: Path) -> "Subwords":
+        """The vocabularies that `save` wrote."""
+        try:
+            if (folder / "subwords.model").exists():
+                joint = Vocabulary((folder / "subwords.model").read_bytes())
+                return Subwords(joint, joint)
+            return Subwords(
+                Vocabulary((folder / "source.model").read_bytes()),
+                Vocabulary((folder / "target.model").read_bytes()),
+            )
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"{folder.absolute()}: no SentencePiece models can be read there: {error}") from None
+
+
+def learn_subwords(
+    source: Iterable[str], target: Iterable[str], config: SubwordConfig
+) -> tuple[Subwords, list[str]]:
+    """Vocabularies learned on training text, and sentences for the user about what came out otherwise than asked.
+
+    The same text gives the same bytes on any machine.
+    """
+    messages: list[str] = []
+
+    def both() -> Iterable[str]:
+        yield from source
+        yield from target
+
+    def learn(lines: Iterable[str], name: str) -> Vocabulary:
+        vocabulary = _learn(lines, name, config, messages)
+        if vocabulary.size < config.vocabulary_size:
+            messages.append(
+                f"the {name} vocabulary shrank from {config.vocabulary_size:,} to {vocabulary.size:,} pieces: "
+                "the text holds no more"
+            )
+        return vocabulary
+
+    if config.joint:
+        joint = learn(both(), "joint")
+        return Subwords(joint, joint), messages
+    return Subwords(learn(source, "source"), learn(target, "target")), messages
+
+
+def _learn(lines: Iterable[str], name: str, config: SubwordConfig, messages: list[str]) -> Vocabulary:
+    usable = skipped = 0
+
+    def sentences() -> Iterable[str]:
+        nonlocal usable, skipped
+        for line in lines:
+            if len(line.encode()) > MAX_LINE_BYTES:
+                skipped += 1
+            elif line.strip():
+                usable += 1
+                yield line
+
+    model = io.BytesIO()
+    try:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(sentences()),
+            model_writer=model,
+            model_type=config.kind,
+            vocab_size=config.vocabulary_size,
+            hard_vocab_limit=False,
+            character_coverage=config.character_coverage,
+            pad_id=PAD,
+            bos_id=BOS,
+            eos_id=EOS,
+            unk_id=UNK,
+            control_symbols=["<sep>"],
+            max_sentence_length=MAX_LINE_BYTES,
+            num_threads=16,  # a part of the result: never the number of cores
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        if not usable:
+            raise InputError(f"the {name} training text has no line to learn subwords from") from None
+        needed = re.search(r"required_chars\. (\d+) vs (\d+)", str(error))
+        if needed:
+            raise InputError(
+                f"subwords.vocabulary_size: found {config.vocabulary_size}, but the {name} training text has "
+                f"so many characters that it needs at least {needed[2]}; raise it or lower "
+                "subwords.character_coverage"
+            ) from None
+        raise InputError(f"SentencePiece cannot learn from the {name} training text: {error}") from None
+    if skipped:
+        messages.append(f"{skipped:,} lines over {MAX_LINE_BYTES:,} bytes were left out when learning subwords")
+    return Vocabulary(model.getvalue())

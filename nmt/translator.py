@@ -1,0 +1,166 @@
+"""A trained model ready for text: translate, score, align; N lines in, N lines out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from nmt.alignment import WordAttention, WordSplit, extract, to_words
+from nmt.batching import make_batch, pad, plan_in_order_of_length
+from nmt.config import SearchConfig
+from nmt.hardware import without_autocast
+from nmt.loss import log_probabilities
+from nmt.models import build_model
+from nmt.models.base import Extraction, Seq2Seq
+from nmt.checkpoint import load_weights
+from nmt.runs import Checkpoint, Run
+from nmt.search import beam_search
+from nmt.subwords import EOS, Pieces, Subwords
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A translated line."""
+
+    text: str
+    ids: list[int]  # its pieces as they were found, without </s>
+    score: float  # log-probability over length ** length_penalty; 0 for an empty line, which is not searched
+
+
+@dataclass(frozen=True)
+class Translator:
+    """A model with its vocabularies and how it searches. Lines may hold anything but a line's end."""
+
+    model: Seq2Seq
+    subwords: Subwords
+    search: SearchConfig
+    device: torch.device
+    warn: Callable[[str], None]  # told of lines that are cut
+
+    @staticmethod
+    def load(run: Run, checkpoint: Checkpoint, device: torch.device, warn: Callable[[str], None]) -> "Translator":
+        """The translator of a run."""
+        config, subwords = run.config(), run.subwords()
+        weights, _, path = run.weights(checkpoint)
+        model = build_model(config.model, subwords.source.size, subwords.target.size, joint=subwords.joint)
+        load_weights(model, weights, path)
+        return Translator(model.to(device).eval(), subwords, config.search, device, warn)
+
+    @torch.no_grad()
+    def translate(self, lines: Sequence[str], *, bar: str | None = None) -> list[Translation]:
+        """The best hypothesis of each line, in order; an empty or blank line gives an empty one.
+
+        bar: the title of a progress bar, if one is wanted.
+        """
+        sources = [self._cut(ids, number) for number, ids in enumerate(self.subwords.source.encode(list(lines)), 1)]
+        lengths = torch.tensor([len(ids) for ids in sources], dtype=torch.long).reshape(-1, 1)
+        empty = Translation("", [], 0.0)
+        found = [empty] * len(lines)
+        for rows in self._groups(lengths, bar):
+            rows = [row for row in rows if sources[row] and not lines[row].isspace()]
+            if not rows:
+                continue
+            limits = [
+                int(self.search.max_length_ratio * len(sources[row])) + self.search.max_length_offset for row in rows
+            ]
+            hypotheses = beam_search(
+                self.model,
+                pad([[*sources[row], EOS] for row in rows]).to(self.device),
+                torch.tensor(limits, device=self.device),
+                beam_size=self.search.beam_size,
+                length_penalty=self.search.length_penalty,
+            )
+            texts = self.subwords.target.decode([best[0].ids for best in hypotheses])
+            for row, best, text in zip(rows, hypotheses, texts, strict=True):
+                found[row] = Translation(text, best[0].ids, best[0].score)
+        return found
+
+    @torch.no_grad()
+    def score(self, sources: Sequence[str], targets: Sequence[str], *, bar: str | None = None) -> list[float]:
+        """The log-probability of each target given its source, in nats, </s> counted."""
+        return self.score_ids(
+            self.subwords.source.encode(list(sources)), self.subwords.target.encode(list(targets)), bar=bar
+        )
+
+    @torch.no_grad()
+    def score_ids(
+        self, sources: Sequence[list[int]], targets: Sequence[list[int]], *, bar: str | None = None
+    ) -> list[float]:
+        """The same of ids without <s> and </s>."""
+        sources = [self._cut(ids, number) for number, ids in enumerate(sources, 1)]
+        targets = [self._cut(ids, number) for number, ids in enumerate(targets, 1)]
+        lengths = torch.tensor([[len(s), len(t)] for s, t in zip(sources, targets, strict=True)]).reshape(-1, 2)
+        scores = torch.zeros(len(sources), dtype=torch.float64)
+        for rows in self._groups(lengths, bar):
+            batch = make_batch([sources[row] for row in rows], [targets[row] for row in rows], torch.tensor(rows))
+            batch = batch.to(self.device)
+            with without_autocast(self.device):
+                features = self.model(batch.source, batch.target_in)  # (B, T, D)
+                flat = log_probabilities(
+                    features.flatten(0, 1)[batch.predicted],
+                    *self.model.output,
+                    batch.target_out.flatten()[batch.predicted],
+                )
+            sentence = batch.lines[batch.predicted.cpu() // batch.target_out.shape[1]]
+            scores.index_add_(0, sentence, flat.double().cpu())
+        return scores.tolist()
+
+    def align(
+        self, sources: Sequence[str], targets: Sequence[str], extraction: Extraction, split: WordSplit
+    ) -> Iterator[WordAttention]:
+        """Word attention of each given translation, in order."""
+        return self._align(
+            [self.subwords.source.encode_pieces(line) for line in sources],
+            [self.subwords.target.encode_pieces(line) for line in targets],
+            extraction,
+            split,
+        )
+
+    def align_translations(
+        self, sources: Sequence[str], translations: Sequence[Translation], extraction: Extraction, split: WordSplit
+    ) -> Iterator[WordAttention]:
+        """Word attention of what `translate` found, over the very ids that it found."""
+        return self._align(
+            [self.subwords.source.encode_pieces(line) for line in sources],
+            [self.subwords.target.decode_pieces(translation.ids) for translation in translations],
+            extraction,
+            split,
+        )
+
+    @torch.no_grad()
+    def _align(
+        self, sources: list[Pieces], targets: list[Pieces], extraction: Extraction, split: WordSplit
+    ) -> Iterator[WordAttention]:
+        sources = [self._cut_pieces(pieces, number) for number, pieces in enumerate(sources, 1)]
+        targets = [self._cut_pieces(pieces, number) for number, pieces in enumerate(targets, 1)]
+        lengths = torch.tensor([[len(s.ids), len(t.ids)] for s, t in zip(sources, targets, strict=True)])
+        found: list[Tensor] = [torch.empty(0)] * len(sources)
+        for rows in self._groups(lengths.reshape(-1, 2), None):
+            batch = make_batch(
+                [sources[row].ids for row in rows], [targets[row].ids for row in rows], torch.tensor(rows)
+            ).to(self.device)
+            memory = self.model.encode(batch.source)
+            weights = self.model.attention(memory, batch.target_in, [extraction.layer])[:, 0]  # (B, H, T, S)
+            for row, own in zip(rows, weights, strict=True):
+                target_length, source_length = len(targets[row].ids) + 1, len(sources[row].ids) + 1
+                found[row] = extract(own[:, :target_length, :source_length], extraction).cpu()
+        for source, target, weights in zip(sources, targets, found, strict=True):
+            yield to_words(weights, source, target, split)
+
+    def _groups(self, lengths: Tensor, bar: str | None) -> Iterator[list[int]]:
+        """Rows of like length, within the search's max_tokens; the longest first, so that memory fails early."""
+        groups = plan_in_order_of_length(lengths, self.search.max_tokens)[::-1]
+        with tqdm(total=len(lengths), desc=bar, unit="line", disable=None if bar else True, leave=False) as progress:
+            for group in groups:
+                yield group.tolist()
+                progress.update(len(group))
+
+    def _cut(self, ids: list[int], number: int) -> list[int]:
+        if len(ids) > self.search.max_length:
+            self.warn(f"line {number}: {len(ids):,} pieces, cut to search.max_length = {self.search.max_length:,}")
+        return ids[: self.search.max_length]
+
+    def _cut_pieces(self, pieces: Pieces, number: int) -> Pieces:
+        return Pieces(self._cut(pieces.ids, number), pieces.offsets[: self.search.max_length], pieces.text)
