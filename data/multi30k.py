@@ -36,9 +36,7 @@ def main() -> int:
         if target.exists() and hashlib.sha256(target.read_bytes()).hexdigest() == expected:
             continue
         try:
-            data = (
-                (arguments.origin / name).read_bytes() if arguments.origin else download(f"{SITE}/{name}")
-            )
+            data = (arguments.origin / name).read_bytes() if arguments.origin else download(f"{SITE}/{name}")
         except (OSError, urllib.error.URLError) as error:
             print(f"{name}: cannot be read: {error}\nwith the files at hand, give --from DIR", file=sys.stderr)
             return 2
@@ -50,7 +48,9 @@ def main() -> int:
         aside.write_bytes(data)
         aside.replace(target)
         print(f"{target}  {len(data):,} bytes")
-    print(f"complete: {arguments.to}\nnext: python train.py configs/multi30k-transformer.toml configs/multi30k-rnn.toml")
+    print(
+        f"complete: {arguments.to}\nnext: python train.py configs/multi30k-transformer.toml configs/multi30k-rnn.toml"
+    )
     return 0
 
 

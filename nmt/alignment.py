@@ -62,9 +62,7 @@ def extract(weights: Tensor, extraction: Extraction) -> Tensor:
     return rows[extraction.shift : extraction.shift + len(rows) - 1]
 
 
-def to_words(
-    weights: Tensor, source: Pieces, target: Pieces, split: WordSplit = "punctuation"
-) -> WordAttention:
+def to_words(weights: Tensor, source: Pieces, target: Pieces, split: WordSplit = "punctuation") -> WordAttention:
     """Word attention of piece attention (T, S), whose last column is </s>.
 
     Summed over the pieces of a source word, averaged over those of a target word, so that rows still sum to 1.

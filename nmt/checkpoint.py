@@ -1,8 +1,8 @@
 """Files of tensors that are whole or absent: weights, their mean, and what a training needs to go on."""
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,43 +12,39 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from nmt.config import InputError
+from nmt.lines import written_aside
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], notes: dict[str, Any]) -> None:
     """Write tensors and notes (as JSON in the header) to a file that is whole or, when this fails, as it was before."""
     plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    write_whole(path, safetensors.torch.save(plain, {"notes": json.dumps(notes)}))
+    with written_aside(path) as file:
+        file.write(safetensors.torch.save(plain, {"notes": json.dumps(notes)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and notes that `save_tensors` wrote; raises InputError where the file is missing or broken."""
+    with _reading(path) as file:
+        names: list[str] = file.keys()
+        return {name: file.get_tensor(name) for name in names}, json.loads(file.metadata()["notes"])
+
+
+def load_notes(path: Path) -> dict[str, Any]:
+    """The notes alone."""
+    with _reading(path) as file:
+        notes: dict[str, Any] = json.loads(file.metadata()["notes"])
+    return notes
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            notes = json.loads(file.metadata()["notes"])
-            return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118 (not a dict)
+            yield file
     except FileNotFoundError:
         raise InputError(f"{path.absolute()}: no such checkpoint") from None
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path.absolute()}: not a checkpoint of nmt, or a broken one: {error}") from None
-
-
-def load_notes(path: Path) -> dict[str, Any]:
-    """The notes of a file of tensors alone."""
-    return load_tensors(path)[1]
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file aside, flush it to disk and give it its name: a reader finds the old bytes or the new ones."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(aside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise InputError(f"{path.absolute()}: cannot be written: {error.strerror}") from None
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

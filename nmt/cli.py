@@ -1,7 +1,9 @@
 """The command line: argv and print live here. Rooms are imported inside the commands, so that help needs no torch."""
 
 import argparse
+import io
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -18,6 +20,9 @@ CHECKPOINTS = ("best", "last", "average")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; gives the exit code: 0, 2 for a user's mistake, 128 + n when stopped by signal n."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")  # whatever the locale
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.command(arguments)
@@ -51,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(command=_train)
 
-    evaluate = commands.add_parser("evaluate", help="score and compare runs on test sets", description="Score and compare runs on test sets.")  # fmt: skip
+    evaluate = commands.add_parser(
+        "evaluate", help="score and compare runs on test sets", description="Score and compare runs on test sets."
+    )
     evaluate.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     evaluate.add_argument("--source", type=Path, metavar="FILE", help="source of a test set other than the runs' own")
     evaluate.add_argument("--target", type=Path, metavar="FILE", help="its references")
@@ -101,9 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (%(default)s)"
         )
-        command.add_argument(
-            "--threads", type=_count, default=0, metavar="N", help="CPU threads (as many as cores)"
-        )
+        command.add_argument("--threads", type=_count, default=0, metavar="N", help="CPU threads (as many as cores)")
     for command in (evaluate, translate, score, align):
         command.add_argument(
             "--checkpoint",
@@ -153,7 +158,9 @@ def _train_one(path: Path, config: Config, arguments: argparse.Namespace) -> int
     from nmt.runs import Run
 
     run = Run(arguments.run or Path("runs") / path.stem)
-    command = f"python train.py {' '.join(arguments.words)}" + (f" --run {arguments.run}" if arguments.run else "")
+    program = "python train.py" if Path(sys.argv[0]).name == "train.py" else "nmt train"
+    words = [*arguments.words, *(["--run", str(arguments.run)] if arguments.run else [])]
+    command = f"{program} {shlex.join(words)}"
     device = hardware.choose_device(arguments.device)
     hardware.set_threads(arguments.threads)
     goes_on = run.exists and not arguments.overwrite and not arguments.dry_run
@@ -203,6 +210,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         checkpoint=arguments.checkpoint,
         device=arguments.device,
         threads=arguments.threads,
+        warn=_warn,
     ))  # fmt: skip
     return 0
 

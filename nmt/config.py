@@ -45,12 +45,8 @@ class FilePair(Section):
 class DataConfig(Section):
     """The parallel text."""
 
-    source_language: str = Field(
-        min_length=2, description="language code of the source, such as 'de' (ISO 639)"
-    )
-    target_language: str = Field(
-        min_length=2, description="language code of the target; chooses sacreBLEU's tokeniser"
-    )
+    source_language: str = Field(min_length=2, description="language code of the source, such as 'de' (ISO 639)")
+    target_language: str = Field(min_length=2, description="language code of the target; chooses sacreBLEU's tokeniser")
     train: FilePair = Field(description="pairs to train on")
     valid: FilePair = Field(description="pairs that choose the best checkpoint; none is ever dropped")
     test: dict[str, FilePair] = Field(
@@ -182,7 +178,7 @@ class TrainingConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> "TrainingConfig":
         if self.optimiser == "adam" and self.weight_decay:
-            raise ValueError("weight_decay works with optimiser = \"adamw\" only, but optimiser is \"adam\"")
+            raise ValueError('weight_decay works with optimiser = "adamw" only, but optimiser is "adam"')
         return self
 
 
@@ -270,7 +266,7 @@ def dump_config(config: Config) -> str:
                 table(f"{name}.{key}" if name else key, value)
 
     table("", config.model_dump(mode="json"))
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def differences(old: Config, new: Config) -> list[str]:
@@ -341,9 +337,10 @@ def _sentence(tree: dict[str, Any], item: Any) -> str:
 
 def _siblings(tree: dict[str, Any], parent: str) -> list[str]:
     """Names that may stand in a table of the file."""
-    kind = tree.get("model", {}).get("kind") if isinstance(tree.get("model"), dict) else None
-    models = {"rnn": RNNConfig, "transformer": TransformerConfig}
-    if parent == "model" and kind in models:
+    model = tree.get("model")
+    kind = model.get("kind") if isinstance(model, dict) else None
+    models: dict[str, type[ModelSection]] = {"rnn": RNNConfig, "transformer": TransformerConfig}
+    if parent == "model" and isinstance(kind, str) and kind in models:
         return list(models[kind].model_fields)
     section: Any = Config
     for part in parent.split(".") if parent else []:

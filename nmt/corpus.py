@@ -94,9 +94,7 @@ def load_training_corpus(config: DataConfig, subwords: Subwords) -> TrainingCorp
     """
     rows = _encoded(config.train, subwords)
     table = rows.data
-    lengths = torch.stack(
-        [_row_lengths(table.column(name)) for name in ("source", "target")], dim=1
-    )  # (lines, 2)
+    lengths = torch.stack([_row_lengths(table.column(name)) for name in ("source", "target")], dim=1)  # (lines, 2)
     shorter, longer = lengths.aminmax(dim=1)
     empty = shorter == 0
     too_long = ~empty & (longer > config.max_length)
@@ -126,7 +124,8 @@ def count_seen(sources: Sequence[str], training_source: Path) -> int:
 def _row_lengths(column: object) -> Tensor:
     """(lines,) the number of ids in each row of an Arrow column of lists."""
     chunks = [
-        torch.from_numpy(chunk.offsets.to_numpy().copy()).diff() for chunk in column.chunks  # type: ignore[attr-defined]
+        torch.from_numpy(chunk.offsets.to_numpy().copy()).diff()
+        for chunk in column.chunks  # type: ignore[attr-defined]
     ]
     return torch.cat(chunks) if chunks else torch.zeros(0, dtype=torch.int32)
 
@@ -162,9 +161,7 @@ def _encode_to(folder: Path, files: FilePair, subwords: Subwords, fingerprint: s
         path=str(folder / "pairs.arrow"), features=FEATURES, fingerprint=fingerprint
     ) as writer:
         for sources, targets in _groups(files):
-            writer.write_batch(
-                {"source": subwords.source.encode(sources), "target": subwords.target.encode(targets)}
-            )
+            writer.write_batch({"source": subwords.source.encode(sources), "target": subwords.target.encode(targets)})
         writer.finalize()
 
 

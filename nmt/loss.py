@@ -14,9 +14,7 @@ def negative_log_likelihood(features: Tensor, weight: Tensor, bias: Tensor, targ
     """The sum over positions, in nats, of -log p(target); features (N, D), weight (V, D), bias (V), target (N)."""
     if hasattr(F, "linear_cross_entropy"):  # torch 2.13: chunks, with the gradient computed in the forward pass
         options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=CHUNK)
-        return F.linear_cross_entropy(
-            features, weight, target, linear_bias=bias, reduction="sum", options=options
-        )
+        return F.linear_cross_entropy(features, weight, target, linear_bias=bias, reduction="sum", options=options)
     return chunked_negative_log_likelihood(features, weight, bias, target)
 
 

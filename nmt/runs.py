@@ -1,13 +1,13 @@
 """The run directory: self-contained, so that a trained model can be copied and used anywhere.
 
-    config.toml                          every key, written out
-    run.json                             versions, hardware, command, sums of the training text, what filters dropped
-    subwords/*.model                     the SentencePiece models
-    metrics.jsonl                        one JSON object an event of the training
-    checkpoints/weights-00001000.safetensors   the last `average_last` of them
-    checkpoints/best.safetensors         the best validation's weights
-    checkpoints/training.safetensors     weights, optimiser and progress: from here the same command goes on
-    evaluation/                          what `evaluate` leaves
+config.toml                          every key, written out
+run.json                             versions, hardware, command, sums of the training text, what filters dropped
+subwords/*.model                     the SentencePiece models
+metrics.jsonl                        one JSON object an event of the training
+checkpoints/weights-00001000.safetensors   the last `average_last` of them
+checkpoints/best.safetensors         the best validation's weights
+checkpoints/training.safetensors     weights, optimiser and progress: from here the same command goes on
+evaluation/                          what `evaluate` leaves
 """
 
 import json
@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from nmt.checkpoint import load_tensors, mean_weights, save_tensors, write_whole
+from nmt.checkpoint import load_notes, load_tensors, mean_weights, save_tensors
 from nmt.config import Config, InputError, differences, dump_config, load_config
+from nmt.lines import write_lines
 from nmt.subwords import Subwords
 
 Checkpoint = Literal["best", "last", "average"]
@@ -72,15 +73,16 @@ class Run:
             subwords.save(self.path / "subwords")
         except OSError as error:
             raise InputError(f"{self.path.absolute()}: cannot be written: {error.strerror}") from None
-        write_whole(self.path / "run.json", (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
-        write_whole(self.metrics, b"")
-        write_whole(self.path / "config.toml", dump_config(config).encode())  # last: it says that the run exists
+        write_lines(self.path / "run.json", json.dumps(facts, indent=1, ensure_ascii=False).split("\n"))
+        write_lines(self.metrics, [])
+        # The last file, since it says that the run exists.
+        write_lines(self.path / "config.toml", dump_config(config).split("\n"))
 
     def config(self) -> Config:
         """The config that the run was made with."""
         if not self.exists:
             raise InputError(
-                f"{self.path.absolute()}: not a run (it has no config.toml); make one with `python train.py CONFIG.toml`"
+                f"{self.path.absolute()}: not a run, as it has no config.toml; make one: python train.py CONFIG.toml"
             )
         return load_config(self.path / "config.toml")
 
@@ -106,8 +108,12 @@ class Run:
         return Subwords.load(self.path / "subwords")
 
     def remove(self) -> None:
-        """Delete what a training writes, and nothing else that may lie in the directory."""
-        for pattern in ("config.toml", "run.json", "metrics.jsonl", "subwords/*.model", "checkpoints/*.safetensors"):
+        """Delete what training and evaluation write there, and nothing else that may lie in the directory."""
+        own = "config.toml run.json metrics.jsonl subwords/*.model checkpoints/*.safetensors"
+        scored = (
+            "evaluation/results.json evaluation/hypotheses/*.txt evaluation/heatmaps/*.png evaluation/heatmaps/*.svg"
+        )
+        for pattern in f"{own} {scored}".split():
             for path in self.path.glob(pattern):
                 path.unlink()
 
@@ -115,12 +121,12 @@ class Run:
         """How far the training has come; nothing done where no checkpoint is written yet."""
         if not self._training.exists():
             return Progress()
-        return Progress(**load_tensors(self._training)[1])
+        return Progress(**load_notes(self._training))
 
     def save(
         self, progress: Progress, weights: dict[str, Tensor], optimiser: dict[str, Tensor], *, best: bool, keep: int
     ) -> None:
-        """Write a checkpoint: weights to keep `keep` of, the best ones where these are, then all that resuming needs."""
+        """Write a checkpoint: `keep` weights are kept; the best ones where these are; all that resuming needs."""
         at = {"update": progress.update}
         save_tensors(self._checkpoints / f"weights-{progress.update:08d}.safetensors", weights, at)
         if best:

@@ -19,7 +19,16 @@ class Score:
     signature: str  # sacreBLEU's; scores of different signatures cannot be compared
 
 
-def bleu(hypotheses: Sequence[str], references: Sequence[str], language: str) -> Score:
+@dataclass(frozen=True)
+class Bleu:
+    """A BLEU score."""
+
+    value: float  # 0 to 100
+    signature: str
+    length_ratio: float  # tokens of the hypotheses over those of the references
+
+
+def bleu(hypotheses: Sequence[str], references: Sequence[str], language: str) -> Bleu:
     """Corpus BLEU (Papineni et al. 2002) of detokenised text; the tokeniser follows the target's language."""
     _check(hypotheses, references)
     tokeniser = TOKENISERS.get(language.lower().split("-")[0].split("_")[0], "13a")
@@ -32,7 +41,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], language: str) ->
             f"pip install 'sacrebleu[{extra}]'"
         ) from None
     result = metric.corpus_score(list(hypotheses), [list(references)])
-    return Score(result.score, str(metric.get_signature()))
+    return Bleu(result.score, str(metric.get_signature()), result.sys_len / max(1, result.ref_len))
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:

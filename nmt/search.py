@@ -62,9 +62,7 @@ def beam_search(
 
         scores, chosen = best.masked_fill(ends, -torch.inf).topk(min(beam_size, best.shape[1]))  # (B, K')
         parents, tokens = parents.gather(1, chosen), pieces.gather(1, chosen)
-        ids = torch.cat(
-            [ids.gather(1, parents[:, :, None].expand(-1, -1, ids.shape[2])), tokens[:, :, None]], dim=2
-        )
+        ids = torch.cat([ids.gather(1, parents[:, :, None].expand(-1, -1, ids.shape[2])), tokens[:, :, None]], dim=2)
         state = state.reorder(parents)
 
         done = scores[:, 0].isneginf()  # nothing goes on
@@ -75,8 +73,7 @@ def beam_search(
             sentences, scores, ids, tokens = sentences[going], scores[going], ids[going], tokens[going]
             max_lengths, memory, state = max_lengths[going], memory.keep(going), state.keep(going)
     return [
-        sorted(hypotheses, key=lambda hypothesis: hypothesis.score, reverse=True)[:beam_size]
-        for hypotheses in finished
+        sorted(hypotheses, key=lambda hypothesis: hypothesis.score, reverse=True)[:beam_size] for hypotheses in finished
     ]
 
 

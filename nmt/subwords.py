@@ -95,9 +95,7 @@ class Subwords:
             raise InputError(f"{folder.absolute()}: no SentencePiece models can be read there: {error}") from None
 
 
-def learn_subwords(
-    source: Iterable[str], target: Iterable[str], config: SubwordConfig
-) -> tuple[Subwords, list[str]]:
+def learn_subwords(source: Iterable[str], target: Iterable[str], config: SubwordConfig) -> tuple[Subwords, list[str]]:
     """Vocabularies learned on training text, and sentences for the user about what came out otherwise than asked.
 
     The same text gives the same bytes on any machine.

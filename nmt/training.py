@@ -90,9 +90,7 @@ def build_optimiser(config: TrainingConfig, model: nn.Module) -> torch.optim.Opt
     """Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019)."""
     kind = torch.optim.Adam if config.optimiser == "adam" else torch.optim.AdamW
     # fused: one pass over each tensor instead of a dozen.
-    return kind(
-        model.parameters(), lr=0.0, betas=config.betas, eps=1e-9, weight_decay=config.weight_decay, fused=True
-    )
+    return kind(model.parameters(), lr=0.0, betas=config.betas, eps=1e-9, weight_decay=config.weight_decay, fused=True)
 
 
 def prepare(config: Config, device: torch.device, subwords: Subwords | None = None) -> Prepared:
@@ -111,6 +109,10 @@ def prepare(config: Config, device: torch.device, subwords: Subwords | None = No
         seen = count_seen(pairs.sources, Path(config.data.train.source))
         if seen:
             messages.append(f"{seen:,} of {len(pairs.sources):,} sources of the {name} also stand in the training text")
+        limit = config.search.max_length
+        long = sum(len(ids) > limit for ids in subwords.source.encode(pairs.sources))
+        if long:
+            messages.append(f"{long:,} sources of the {name} are cut at search.max_length = {limit:,} pieces")
     torch.manual_seed(config.training.seed)
     model = build_model(config.model, subwords.source.size, subwords.target.size, joint=subwords.joint).to(device)
     objective = Objective(model, config.training.label_smoothing)
@@ -196,9 +198,12 @@ def train(prepared: Prepared, run: Run) -> Progress:
     reporter = Reporter(run.metrics, progress.update)
     loop = _Loop(prepared, run, reporter, progress)
     objective.train()
-    with _stop_signals() as stop, tqdm(
-        total=config.updates, initial=progress.update, desc=run.name, unit="update", disable=None, leave=False
-    ) as bar:
+    with (
+        _stop_signals() as stop,
+        tqdm(
+            total=config.updates, initial=progress.update, desc=run.name, unit="update", disable=None, leave=False
+        ) as bar,
+    ):
         say(HEADER)
         for lines in _updates(prepared, progress):
             loop.update(lines)
@@ -329,8 +334,7 @@ def validate(prepared: Prepared) -> tuple[float, float, float, tuple[str, str, s
         prepared.objective.model, prepared.subwords, config.search, prepared.device, warn=lambda _: None
     )
     loss, per_character = likelihood(translator, valid)
-    with hardware.autocast(prepared.device, config.training.precision):
-        hypotheses = translator.translate(valid.sources, bar="validation")
+    hypotheses = translator.translate(valid.sources, bar="validation")
     bleu = scores.bleu([h.text for h in hypotheses], valid.targets, config.data.target_language).value
     prepared.objective.train()
     return loss, per_character, bleu, _sample(valid, hypotheses)

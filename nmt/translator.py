@@ -9,12 +9,12 @@ from tqdm import tqdm
 
 from nmt.alignment import WordAttention, WordSplit, extract, to_words
 from nmt.batching import make_batch, pad, plan_in_order_of_length
+from nmt.checkpoint import load_weights
 from nmt.config import SearchConfig
 from nmt.hardware import without_autocast
 from nmt.loss import log_probabilities
 from nmt.models import build_model
 from nmt.models.base import Extraction, Seq2Seq
-from nmt.checkpoint import load_weights
 from nmt.runs import Checkpoint, Run
 from nmt.search import beam_search
 from nmt.subwords import EOS, Pieces, Subwords

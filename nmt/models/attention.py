@@ -56,7 +56,7 @@ class MultiHeadAttention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
-def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, *, causal: bool = False) -> Tensor:
+def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, *, causal: bool = False) -> Tensor:
     """What queries (B, H, T, Dh) read of values (B, H, S, Dh), by the fused kernel, which keeps no weights.
 
     mask: broadcast to (B, H, T, S), True where there is something to read.

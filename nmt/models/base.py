@@ -125,10 +125,7 @@ class Seq2Seq(nn.Module, abc.ABC):
 def count_parameters(model: nn.Module) -> tuple[int, int]:
     """Trainable numbers of a model, tied ones once: all of them, and those of embeddings."""
     embeddings = {
-        parameter
-        for module in model.modules()
-        if isinstance(module, nn.Embedding)
-        for parameter in module.parameters()
+        parameter for module in model.modules() if isinstance(module, nn.Embedding) for parameter in module.parameters()
     }
     return sum(p.numel() for p in model.parameters()), sum(p.numel() for p in embeddings)
 

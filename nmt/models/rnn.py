@@ -1,7 +1,7 @@
 """Bahdanau's encoder-decoder: a bidirectional GRU read by a GRU with additive attention (Bahdanau et al. 2015)."""
 
 from collections.abc import Sequence
-from typing import final
+from typing import cast, final
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,9 @@ class RNN(Seq2Seq):
             BidirectionalGRU(width if layer == 0 else context, config.encoder_size)
             for layer in range(config.encoder_layers)
         )
-        self.attend = AdditiveAttention(size, context, config.attention_size) if config.attention == "additive" else None
+        self.attend = (
+            AdditiveAttention(size, context, config.attention_size) if config.attention == "additive" else None
+        )
         self.initial = nn.ModuleList(nn.Linear(config.encoder_size, size) for _ in range(config.decoder_layers))
         # The first decoder layer's input is the previous word and the context; kept apart, the words' part of all
         # steps is one product.
@@ -47,7 +49,7 @@ class RNN(Seq2Seq):
         self.attention_layers = 0 if self.attend is None else 1
         self.default_extraction = None if self.attend is None else Extraction(layer=0)
         for recurrent in self.recurrent:  # A.2.3: recurrent matrices start orthogonal
-            for part in recurrent.weight.detach().split(size):
+            for part in cast(nn.Linear, recurrent).weight.detach().split(size):
                 nn.init.orthogonal_(part)
 
     @property

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import final
+from typing import cast, final
 
 import torch
 import torch.nn.functional as F
@@ -34,19 +34,21 @@ class Residual(nn.Module):
 
 
 class EncoderLayer(nn.Module):
+    """Two sub-layers."""
+
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.attention = MultiHeadAttention(config.size, config.heads)
+        self.attention_frame = Residual(config.size, config.dropout, config.norm)
         self.feed_forward = FeedForward(config.size, config.feed_forward_size, config.dropout)
-        self.frames = nn.ModuleList(Residual(config.size, config.dropout, config.norm) for _ in range(2))
+        self.feed_forward_frame = Residual(config.size, config.dropout, config.norm)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, S, D) of (B, S, D); mask (B, 1, 1, S)."""
-        inside = self.frames[0].enter(x)
-        keys, values = self.attention.keys_values(inside)
-        read = attend(self.attention.queries(inside), keys, values, mask)
-        x = self.frames[0].leave(x, self.attention.merge(read))
-        return self.frames[1].leave(x, self.feed_forward(self.frames[1].enter(x)))
+        inside = self.attention_frame.enter(x)
+        read = attend(self.attention.queries(inside), *self.attention.keys_values(inside), mask)
+        x = self.attention_frame.leave(x, self.attention.merge(read))
+        return self.feed_forward_frame.leave(x, self.feed_forward(self.feed_forward_frame.enter(x)))
 
 
 class DecoderLayer(nn.Module):
@@ -55,27 +57,29 @@ class DecoderLayer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.self_attention = MultiHeadAttention(config.size, config.heads)
+        self.self_frame = Residual(config.size, config.dropout, config.norm)
         self.cross_attention = MultiHeadAttention(config.size, config.heads)
+        self.cross_frame = Residual(config.size, config.dropout, config.norm)
         self.feed_forward = FeedForward(config.size, config.feed_forward_size, config.dropout)
-        self.frames = nn.ModuleList(Residual(config.size, config.dropout, config.norm) for _ in range(3))
+        self.feed_forward_frame = Residual(config.size, config.dropout, config.norm)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (B, H, T, Dh) of self-attention."""
-        inside = self.frames[0].enter(x)
+        inside = self.self_frame.enter(x)
         return self.self_attention.queries(inside), *self.self_attention.keys_values(inside)
 
     def join(self, x: Tensor, read: Tensor) -> Tensor:
         """(B, T, D) after self-attention has read (B, H, T, Dh)."""
-        return self.frames[0].leave(x, self.self_attention.merge(read))
+        return self.self_frame.leave(x, self.self_attention.merge(read))
 
     def ask(self, x: Tensor) -> Tensor:
         """Queries (B, H, T, Dh) of cross-attention."""
-        return self.cross_attention.queries(self.frames[1].enter(x))
+        return self.cross_attention.queries(self.cross_frame.enter(x))
 
     def finish(self, x: Tensor, read: Tensor) -> Tensor:
         """(B, T, D) after cross-attention has read (B, H, T, Dh), and the feed-forward layer."""
-        x = self.frames[1].leave(x, self.cross_attention.merge(read))
-        return self.frames[2].leave(x, self.feed_forward(self.frames[2].enter(x)))
+        x = self.cross_frame.leave(x, self.cross_attention.merge(read))
+        return self.feed_forward_frame.leave(x, self.feed_forward(self.feed_forward_frame.enter(x)))
 
 
 @final
@@ -84,9 +88,7 @@ class Transformer(Seq2Seq):
 
     def __init__(self, config: TransformerConfig, source_size: int, target_size: int, *, joint: bool) -> None:
         super().__init__()
-        self.embeddings = Embeddings(
-            source_size, target_size, config.size, tied=config.tied_embeddings, joint=joint
-        )
+        self.embeddings = Embeddings(source_size, target_size, config.size, tied=config.tied_embeddings, joint=joint)
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
         # Post-norm layers end in a norm of their own; pre-norm ones leave an unnormed sum behind.
@@ -104,6 +106,11 @@ class Transformer(Seq2Seq):
                 nn.init.zeros_(module.bias)
 
     @property
+    def _layers(self) -> Sequence[DecoderLayer]:
+        """The decoder's layers, the lowest first, with their type."""
+        return cast(Sequence[DecoderLayer], self.decoder)
+
+    @property
     def output(self) -> tuple[Tensor, Tensor]:
         return self.embeddings.output_weight, self.embeddings.output_bias
 
@@ -113,14 +120,14 @@ class Transformer(Seq2Seq):
         for layer in self.encoder:
             x = layer(x, mask[:, None, None])
         states = self.encoder_norm(x)
-        pairs = [layer.cross_attention.keys_values(states) for layer in self.decoder]
+        pairs = [layer.cross_attention.keys_values(states) for layer in self._layers]
         return Memory(states, mask, tuple(keys for keys, _ in pairs), tuple(values for _, values in pairs))
 
     def decode(self, memory: Memory, target_in: Tensor, weights: Tensor | None = None) -> Tensor:
         mask = memory.mask[:, None, None]  # (B, 1, 1, S)
         x = self._embed(self.embeddings.target, target_in, 0)
-        for index, (layer, keys, values) in enumerate(zip(self.decoder, memory.keys, memory.values, strict=True)):
-            x = layer.join(x, attend(*layer.project(x), None, causal=True))
+        for index, (layer, keys, values) in enumerate(zip(self._layers, memory.keys, memory.values, strict=True)):
+            x = layer.join(x, attend(*layer.project(x), causal=True))
             given = None if weights is None else weights[:, index] @ values
             x = layer.finish(x, attend(layer.ask(x), keys, values, mask) if given is None else given)
         features: Tensor = self.decoder_norm(x)
@@ -131,8 +138,8 @@ class Transformer(Seq2Seq):
         x = self._embed(self.embeddings.target, target_in, 0)
         found: dict[int, Tensor] = {}
         for index in range(max(layers, default=-1) + 1):  # no layer above the highest asked for is computed
-            layer = self.decoder[index]
-            x = layer.join(x, attend(*layer.project(x), None, causal=True))
+            layer = self._layers[index]
+            x = layer.join(x, attend(*layer.project(x), causal=True))
             weights = attention_weights(layer.ask(x), memory.keys[index], mask)  # (B, H, T, S)
             if index in layers:
                 found[index] = weights
@@ -154,7 +161,7 @@ class Transformer(Seq2Seq):
         # All hypotheses of a sentence stand at the same position: the K queries of a step are a target of length K.
         x = self._embed(self.embeddings.target, tokens, state.length, together=True)  # (B, K, D)
         entries: list[Tensor] = []
-        for index, layer in enumerate(self.decoder):
+        for index, layer in enumerate(self._layers):
             query, key, value = layer.project(x)
             keys = _append(state.entries[2 * index], past, key)
             values = _append(state.entries[2 * index + 1], past, value)
@@ -169,7 +176,7 @@ class Transformer(Seq2Seq):
     def _embed(self, embedding: nn.Module, ids: Tensor, start: int, *, together: bool = False) -> Tensor:
         """(B, T, D) of ids (B, T) at positions start, start + 1, ..., or all at `start` when together."""
         x = embedding(ids) * self.scale
-        return self.dropout(x + sinusoidal_positions(start, 1 if together else ids.shape[1], x.shape[-1], x))  # type: ignore[no-any-return]
+        return self.dropout(x + sinusoidal_positions(start, 1 if together else ids.shape[1], x.shape[-1], x))
 
 
 def _append(buffer: Tensor, used: int, new: Tensor) -> Tensor:

@@ -1,0 +1,155 @@
+"""Lines of text in and out: a line ends at "\\n" and nowhere else, so that two sides of a corpus keep step.
+
+Python's text files would also split at a lone "\\r", and `str.splitlines` at U+0085, U+2028 and others, all
+of which occur inside the sentences of crawled corpora.
+"""
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+from typing import BinaryIO
+
+from nmt.config import InputError
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+CHUNK = 1 << 16  # bytes a read: what a Linux pipe holds
+
+
+def read_lines(path: Path) -> list[str]:
+    """All lines of a file."""
+    return list(iterate_lines(path))
+
+
+def iterate_lines(path: Path) -> Iterator[str]:
+    """The lines of a file (gzip if it is named so), one in memory at a time, without their "\\n" or "\\r\\n".
+
+    A byte-order mark at the start is dropped. Raises `InputError` for a file that cannot be read to its end,
+    and for bytes that are not UTF-8.
+    """
+    whole = path.absolute()
+    zipped = path.suffix == ".gz"
+    try:
+        if zipped and whole.is_file() and whole.stat().st_size == 0:  # which Python takes for empty text
+            raise EOFError("it has no bytes at all")
+        with gzip.open(whole) if zipped else whole.open("rb") as file:
+            yield from _decoded(file, str(whole))
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(
+            f"{whole} is damaged or not gzip ({error}). Fetch it again, or rename it if it is plain text."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{whole} cannot be read: {error.strerror or error}.") from error
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write each line, "\\n" after it, as UTF-8 (gzip if the file is named so); the file is whole or absent.
+
+    A "\\r" at the end of a line is written as it is, and would be dropped on reading.
+    """
+    with written_aside(path) as file:
+        if path.suffix == ".gz":  # no name and no time inside: the same lines give the same bytes
+            with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as zipped:
+                zipped.writelines(map(_encode, lines))
+        else:
+            file.writelines(map(_encode, lines))
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[BinaryIO]:
+    """A file in the folder of `path` to write to; it becomes `path` when the block ends without an error."""
+    whole = path.absolute()
+    if whole.exists() and not whole.is_file():  # a rename would do away with a device such as /dev/null
+        raise InputError(f"{whole} cannot be written: it is there already and is not a plain file.")
+    real = whole.resolve()  # a link stays, the file it points to is replaced
+    aside = real.with_name(f".{real.name}.{os.getpid()}")
+    try:
+        file = aside.open("wb")
+    except OSError as error:
+        raise InputError(f"{whole} cannot be written: {error.strerror or error}.") from error
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave the new name on an empty file
+        aside.replace(real)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def gather_lines(descriptor: int, name: str, most: int, pause: float = 0.05) -> Iterator[list[str]]:
+    """Groups of lines as they come; one ends at `most` lines, `pause` silent seconds, or the end.
+
+    So a person at a terminal has an answer at once, and a file is handled in large groups. The lines are as
+    in `iterate_lines`. An `InputError` calls the input `name`, and comes after the good lines before it.
+    """
+    queue: Queue[str | InputError | None] = Queue(maxsize=most)  # a group ahead of its consumer, and no more
+    # It reads the descriptor itself: a daemon thread within sys.stdin would hold a lock that the interpreter
+    # wants when it shuts down.
+    Thread(target=_fill, args=(queue, descriptor, name), daemon=True).start()
+    group: list[str] = []
+    while True:
+        try:
+            item = queue.get(timeout=pause if group else None)
+        except Empty:
+            yield group
+            group = []
+            continue
+        if isinstance(item, str):
+            group.append(item)
+            if len(group) < most:
+                continue
+        if group:
+            yield group
+            group = []
+        if item is None:
+            return
+        if isinstance(item, InputError):
+            raise item
+
+
+def _fill(queue: Queue[str | InputError | None], descriptor: int, name: str) -> None:
+    try:
+        for line in _decoded(_raw_lines(descriptor), name):
+            queue.put(line)
+        queue.put(None)
+    except InputError as error:
+        queue.put(error)
+    except OSError as error:
+        queue.put(InputError(f"{name} cannot be read: {error.strerror or error}."))
+
+
+def _raw_lines(descriptor: int) -> Iterator[bytes]:
+    rest = bytearray()  # of a line whose end has not come yet; grows in place, as a line may span many chunks
+    while chunk := os.read(descriptor, CHUNK):
+        *ended, last = chunk.split(b"\n")
+        for piece in ended:
+            yield bytes(rest + piece + b"\n")
+            rest.clear()
+        rest += last
+    if rest:
+        yield bytes(rest)
+
+
+def _decoded(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
+    for number, raw in enumerate(raw_lines, start=1):
+        if number == 1 and raw == BYTE_ORDER_MARK:
+            return  # an empty file
+        try:
+            line = (raw[:-2] if raw.endswith(b"\r\n") else raw.removesuffix(b"\n")).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{name}, line {number}, byte {error.start + 1}: not UTF-8. "
+                f"Convert the text (iconv -f … -t UTF-8), or mend that line."
+            ) from error
+        yield line.removeprefix("\ufeff") if number == 1 else line
+
+
+def _encode(line: str) -> bytes:
+    if "\n" in line:
+        raise ValueError(f"a line holds a line break: {line!r}")
+    return f"{line}\n".encode()
