@@ -1,0 +1,1 @@
+"""Train, compare and inspect neural translation models: Bahdanau's RNN and the Transformer."""

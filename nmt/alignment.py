@@ -40,7 +40,7 @@ def membership(pieces: Pieces, words: Sequence[Span]) -> Tensor:
     """(pieces, words) the share of each piece that belongs to each word: by characters; rows sum to 1.
 
     A piece that covers no character of a word (a space, say) belongs to the word behind it, at the end of the line to
-    the last. Needs at least one word where there is a piece.
+    the last. Without words there is nothing to belong to.
     """
     shares = torch.zeros(len(pieces.ids), len(words), dtype=torch.float64)
     first = 0
@@ -51,9 +51,9 @@ def membership(pieces: Pieces, words: Sequence[Span]) -> Tensor:
             if words[word][0] >= end:
                 break
             shares[row, word] = max(0, min(end, words[word][1]) - max(start, words[word][0]))
-        if not shares[row].any():
+        if words and not shares[row].any():
             shares[row, first] = 1.0
-    return shares / shares.sum(1, keepdim=True)
+    return shares / shares.sum(1, keepdim=True).clamp_min(1e-12)
 
 
 def extract(weights: Tensor, extraction: Extraction) -> Tensor:

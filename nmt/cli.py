@@ -153,7 +153,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _train_one(path: Path, config: Config, arguments: argparse.Namespace) -> int:
-    from nmt import hardware, training
+    from nmt import hardware, preparation, training
     from nmt.events import clock
     from nmt.runs import Run
 
@@ -171,10 +171,10 @@ def _train_one(path: Path, config: Config, arguments: argparse.Namespace) -> int
             print(f"{run.path} is finished: {progress.update:,} updates in {clock(progress.seconds)}")
             print(f"next: python evaluate.py {run.path}")
             return 0
-        training.check_training_text(run, config)
+        preparation.check_training_text(run, config)
     print(f"nmt      {hardware.describe(device)}", flush=True)
-    prepared = training.prepare(config, device, run.subwords() if goes_on else None)
-    print(training.describe(prepared), flush=True)
+    prepared = preparation.prepare(config, device, run.subwords() if goes_on else None)
+    print(preparation.describe(prepared), flush=True)
     if arguments.dry_run:
         print(training.dry_run(prepared))
         print("nothing was written; without --dry-run this trains")
@@ -183,7 +183,7 @@ def _train_one(path: Path, config: Config, arguments: argparse.Namespace) -> int
         print(f"run      {run.path}, from update {progress.update:,} on", flush=True)
     else:
         run.remove()
-        run.create(config, prepared.subwords, training.facts(prepared, sys.argv))
+        run.create(config, prepared.subwords, preparation.facts(prepared, sys.argv))
         print(f"run      {run.path}; Ctrl-C saves, and the same command goes on", flush=True)
     try:
         progress = training.train(prepared, run)

@@ -337,8 +337,8 @@ def _sentence(tree: dict[str, Any], item: Any) -> str:
 
 def _siblings(tree: dict[str, Any], parent: str) -> list[str]:
     """Names that may stand in a table of the file."""
-    model = tree.get("model")
-    kind = model.get("kind") if isinstance(model, dict) else None
+    table = tree.get("model")
+    kind = table.get("kind") if isinstance(table, dict) else None
     models: dict[str, type[ModelSection]] = {"rnn": RNNConfig, "transformer": TransformerConfig}
     if parent == "model" and isinstance(kind, str) and kind in models:
         return list(models[kind].model_fields)

@@ -13,7 +13,6 @@ import datasets
 import torch
 from torch import Tensor
 
-from nmt.batching import Batch, make_batch
 from nmt.config import DataConfig, FilePair, InputError
 from nmt.lines import iterate_lines, read_lines
 from nmt.subwords import Subwords
@@ -46,10 +45,10 @@ class TrainingCorpus:
     kept: Tensor  # (pairs,) line numbers, from 0, of the pairs that pass the filters
     dropped: dict[str, int]  # pairs dropped, by reason
 
-    def batch(self, lines: Tensor) -> Batch:
-        """The batch of the pairs at these line numbers."""
+    def ids(self, lines: Tensor) -> tuple[list[list[int]], list[list[int]]]:
+        """Source and target ids of the pairs at these line numbers."""
         rows = self.rows[lines.tolist()]
-        return make_batch(rows["source"], rows["target"], lines)
+        return rows["source"], rows["target"]
 
 
 def read_pairs(files: FilePair) -> TextPairs:

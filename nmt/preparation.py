@@ -1,0 +1,128 @@
+"""What a training needs before its first update: data read and checked, subwords learned, the model built."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nmt import hardware, scores
+from nmt.batching import padding_share, plan_updates
+from nmt.config import Config, InputError
+from nmt.corpus import (
+    TextPairs,
+    TrainingCorpus,
+    check_pairs,
+    count_seen,
+    file_digest,
+    load_training_corpus,
+    read_pairs,
+    training_lines,
+)
+from nmt.models import build_model
+from nmt.models.base import Seq2Seq, count_parameters
+from nmt.runs import Run
+from nmt.subwords import UNK, Subwords, learn_subwords
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a training needs before its first update."""
+
+    config: Config
+    subwords: Subwords
+    corpus: TrainingCorpus
+    valid: TextPairs
+    device: torch.device
+    model: Seq2Seq
+    messages: list[str] = field(default_factory=list)  # for the user, about the data
+
+
+def prepare(config: Config, device: torch.device, subwords: Subwords | None = None) -> Prepared:
+    """Data read and checked, subwords learned (unless given), an untrained model built."""
+    check_pairs(config.data.train)
+    valid = read_pairs(config.data.valid)
+    if not valid.sources:
+        raise InputError(f"{Path(config.data.valid.source).absolute()}: the file is empty; validation needs pairs")
+    tests = {name: read_pairs(files) for name, files in config.data.test.items()}  # errors now, not after hours
+    scores.bleu(valid.targets[:1], valid.targets[:1], config.data.target_language)  # is its tokeniser there?
+    messages: list[str] = []
+    if subwords is None:
+        subwords, messages = learn_subwords(*training_lines(config.data.train), config.subwords)
+    corpus = load_training_corpus(config.data, subwords)
+    for name, pairs in [("validation", valid), *((f"test set {name}", pairs) for name, pairs in tests.items())]:
+        seen = count_seen(pairs.sources, Path(config.data.train.source))
+        if seen:
+            messages.append(f"{seen:,} of {len(pairs.sources):,} sources of the {name} also stand in the training text")
+        limit = config.search.max_length
+        long = sum(len(ids) > limit for ids in subwords.source.encode(pairs.sources))
+        if long:
+            messages.append(f"{long:,} sources of the {name} are cut at search.max_length = {limit:,} pieces")
+    torch.manual_seed(config.training.seed)
+    model = build_model(config.model, subwords.source.size, subwords.target.size, joint=subwords.joint).to(device)
+    return Prepared(config, subwords, corpus, valid, device, model, messages)
+
+
+def describe(prepared: Prepared) -> str:
+    """What is trained on what, a line each: data, subwords, model, updates."""
+    config, corpus, subwords = prepared.config, prepared.corpus, prepared.subwords
+    dropped = [f"{count:,} {reason}" for reason, count in corpus.dropped.items() if count]
+    total, embeddings = count_parameters(prepared.model)
+    plan, lengths = plan_epoch(prepared, 0), corpus.lengths
+    unknown, pieces = _unknown(prepared)
+    sizes = f"{subwords.source.size:,}" if subwords.joint else f"{subwords.source.size:,} and {subwords.target.size:,}"
+    lines = [
+        f"data     {len(corpus.kept):,} training pairs, {len(prepared.valid.sources):,} for validation; "
+        + (f"dropped {sum(corpus.dropped.values()):,}: {', '.join(dropped)}" if dropped else "none dropped"),
+        f"subwords {config.subwords.kind}, {sizes} pieces, {'joint' if subwords.joint else 'one model a side'}; "
+        f"unknown in validation: {unknown:,} of {pieces:,} ({unknown / max(1, pieces):.2%})",
+        f"model    {config.model.kind}, {total:,} parameters, {embeddings:,} of them embeddings",
+        f"updates  {config.training.updates:,}, {len(plan):,} an epoch, of at most {config.training.max_tokens:,} "
+        f"padded tokens; padding {padding_share(plan, lengths):.1%}",
+    ]
+    return "\n".join([*lines, *(f"note     {message}" for message in prepared.messages)])
+
+
+def facts(prepared: Prepared, command: list[str]) -> dict[str, Any]:
+    """What `run.json` holds: where a run comes from."""
+    train_files = prepared.config.data.train
+    total, embeddings = count_parameters(prepared.model)
+    return {
+        "command": command,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "machine": hardware.describe(prepared.device),
+        "training_text": {
+            side: {"file": str(Path(name).absolute()), "sha256": file_digest(Path(name))}
+            for side, name in (("source", train_files.source), ("target", train_files.target))
+        },
+        "training_pairs": len(prepared.corpus.kept),
+        "dropped_pairs": prepared.corpus.dropped,
+        "parameters": total,
+        "embedding_parameters": embeddings,
+    }
+
+
+def check_training_text(run: Run, config: Config) -> None:
+    """Raise InputError unless the training text is the one that the run began with."""
+    for side, name in (("source", config.data.train.source), ("target", config.data.train.target)):
+        if file_digest(Path(name)) != run.facts()["training_text"][side]["sha256"]:
+            raise InputError(
+                f"{Path(name).absolute()}: has changed since {run.path.absolute()} began to train on it; "
+                "restore it, or give --overwrite to start anew"
+            )
+
+
+def plan_epoch(prepared: Prepared, epoch: int) -> list[Tensor]:
+    """The line numbers of each update of an epoch."""
+    training, corpus = prepared.config.training, prepared.corpus
+    plan = plan_updates(corpus.lengths[corpus.kept], training.max_tokens, training.seed, epoch)
+    return [corpus.kept[update] for update in plan]
+
+
+def _unknown(prepared: Prepared) -> tuple[int, int]:
+    """Unknown pieces and all pieces of the validation set, both sides."""
+    rows = prepared.subwords.source.encode(prepared.valid.sources)
+    rows += prepared.subwords.target.encode(prepared.valid.targets)
+    return sum(ids.count(UNK) for ids in rows), sum(map(len, rows))

@@ -1,0 +1,110 @@
+"""Layers and attention against independent ways of computing the same."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nmt.models.attention import AdditiveAttention, MultiHeadAttention, attend, attention_weights
+from nmt.models.layers import BidirectionalGRU, gru_cell, reversal, sinusoidal_positions
+
+CLOSE = {"rtol": 0, "atol": 1e-10}
+
+
+def random(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def test_fused_attention_equals_written_out_attention():
+    query, keys, values = random(3, 2, 5, 4), random(3, 2, 7, 4), random(3, 2, 7, 4)
+    mask = torch.arange(7)[None] < torch.tensor([7, 3, 1])[:, None]
+    for tensor in (query, keys, values):
+        tensor.requires_grad_()
+    gradients = []
+    for read in (
+        attend(query, keys, values, mask[:, None, None]),
+        attention_weights(query, keys, mask[:, None, None]) @ values,
+    ):
+        gradients.append([read, *torch.autograd.grad(read.square().sum(), (query, keys, values))])
+    for fused, written in zip(*gradients, strict=True):
+        torch.testing.assert_close(fused, written, **CLOSE)
+
+
+def test_causal_attention_equals_a_triangular_mask():
+    query, keys, values = random(3, 2, 5, 4), random(3, 2, 5, 4), random(3, 2, 5, 4)
+    triangle = torch.ones(5, 5, dtype=torch.bool).tril()
+    expected = attention_weights(query, keys, triangle) @ values
+    torch.testing.assert_close(attend(query, keys, values, causal=True), expected, **CLOSE)
+
+
+def test_multi_head_attention_equals_the_library():
+    ours = MultiHeadAttention(12, 3).double()
+    library = nn.MultiheadAttention(12, 3, batch_first=True).double()
+    with torch.no_grad():
+        library.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
+        library.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key.bias, ours.value.bias]))
+        library.out_proj.weight.copy_(ours.out.weight)
+        library.out_proj.bias.copy_(ours.out.bias)
+    x, memory = random(2, 5, 12), random(2, 7, 12)
+    expected, expected_weights = library(x, memory, memory, average_attn_weights=False)
+    keys, values = ours.keys_values(memory)
+    torch.testing.assert_close(ours.merge(attend(ours.queries(x), keys, values)), expected, **CLOSE)
+    weights = attention_weights(ours.queries(x), keys, torch.ones(7, dtype=torch.bool))
+    torch.testing.assert_close(weights, expected_weights, **CLOSE)
+
+
+def test_additive_attention_equals_the_paper_s_formula():
+    attention = AdditiveAttention(3, 4, 5).double()
+    query, states = random(2, 2, 3), random(2, 6, 4)
+    mask = torch.arange(6)[None] < torch.tensor([6, 2])[:, None]
+    weights = attention(query, attention.keys(states), mask)
+    for sentence in range(2):
+        for hypothesis in range(2):
+            scores = []
+            for position in range(int(mask[sentence].sum())):
+                hidden = torch.tanh(
+                    attention.query.weight @ query[sentence, hypothesis]
+                    + attention.key.weight @ states[sentence, position]
+                    + attention.key.bias
+                )
+                scores.append(attention.score.weight[0] @ hidden)
+            expected = F.pad(torch.stack(scores).softmax(0), (0, 6 - len(scores)))
+            torch.testing.assert_close(weights[sentence, hypothesis], expected, **CLOSE)
+
+
+def test_gru_cell_equals_the_library():
+    library = nn.GRUCell(4, 6).double()
+    x, state = random(3, 4), random(3, 6)
+    from_input = F.linear(x, library.weight_ih, library.bias_ih)
+    from_state = F.linear(state, library.weight_hh, library.bias_hh)
+    torch.testing.assert_close(gru_cell(from_input, from_state, state), library(x, state), **CLOSE)
+
+
+def test_bidirectional_gru_equals_the_packed_library():
+    ours = BidirectionalGRU(4, 5).double()
+    library = nn.GRU(4, 5, batch_first=True, bidirectional=True).double()
+    with torch.no_grad():
+        for suffix, layer in (("", ours.forwards), ("_reverse", ours.backwards)):
+            for name, parameter in layer.named_parameters():
+                getattr(library, name + suffix).copy_(parameter)
+    lengths = torch.tensor([6, 1, 4])
+    x, mask = random(3, 6, 4), torch.arange(6)[None] < lengths[:, None]
+    packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    expected, _ = nn.utils.rnn.pad_packed_sequence(library(packed)[0], batch_first=True)
+    torch.testing.assert_close(ours(x, mask) * mask[:, :, None], expected, **CLOSE)
+
+
+def test_reversal_is_its_own_inverse_and_leaves_padding():
+    mask = torch.arange(5)[None] < torch.tensor([5, 2])[:, None]
+    assert reversal(mask).tolist() == [[4, 3, 2, 1, 0], [1, 0, 2, 3, 4]]
+    assert reversal(mask).gather(1, reversal(mask)).tolist() == [[0, 1, 2, 3, 4]] * 2
+
+
+def test_positions_are_the_paper_s():
+    found = sinusoidal_positions(3, 4, 6, torch.zeros((), dtype=torch.float64))
+    for row, position in enumerate(range(3, 7)):
+        for pair in range(3):
+            angle = position / 10_000 ** (2 * pair / 6)
+            assert math.isclose(found[row, pair], math.sin(angle), abs_tol=1e-12)
+            assert math.isclose(found[row, 3 + pair], math.cos(angle), abs_tol=1e-12)
