@@ -19,10 +19,13 @@ CHECKPOINTS = ("best", "last", "average")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit code: 0, 2 for a user's mistake, 128 + n when stopped by signal n."""
+    """Run a command; gives the exit code: 0, 2 for a user's mistake, 128 + n when stopped by signal n.
+
+    1 where the system refuses something, as a full disk does.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")  # whatever the locale
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale or a path holds
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.command(arguments)
@@ -37,6 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`| head`): nothing to say, and nothing to flush at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        print(error, file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="where results go (RUN/evaluation, or runs/<a>-vs-<b>)"
     )
     evaluate.add_argument(
-        "--heatmaps", type=int, default=8, metavar="N", help="heatmaps to draw a test set (%(default)s)"
+        "--heatmaps", type=_count_or_none, default=8, metavar="N", help="heatmaps to draw a test set (%(default)s)"
     )
     evaluate.set_defaults(command=_evaluate)
 
@@ -74,7 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         "translate", help="translate lines from stdin", description="Translate lines from stdin to stdout."
     )
     translate.add_argument("run", type=Path, metavar="RUN")
-    translate.add_argument("--beam-size", type=int, metavar="N", help="hypotheses of a sentence (the run's config's)")
+    translate.add_argument(
+        "--beam-size", type=_count, metavar="N", help="hypotheses of a sentence (the run's config's)"
+    )
     translate.set_defaults(command=_translate)
 
     score = commands.add_parser(
@@ -119,11 +128,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("expected at least 1")
+def _count(text: str, least: int = 1) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number, at least {least}")
     return number
+
+
+def _count_or_none(text: str) -> int:
+    return _count(text, least=0)
 
 
 def _warn(message: str) -> None:
@@ -137,6 +153,8 @@ def _train(arguments: argparse.Namespace) -> int:
         raise InputError("no config given: nmt train CONFIG.toml [section.key=value ...]")
     if arguments.run and len(paths) > 1:
         raise InputError(f"--run names one directory, but {len(paths)} configs are given; leave it out")
+    if not arguments.run and len({path.stem for path in paths}) < len(paths):
+        raise InputError("configs of one name would share a run directory; train them one at a time, each with --run")
     mistakes, configs = [], []
     for path in paths:
         try:
@@ -183,7 +201,7 @@ def _train_one(path: Path, config: Config, arguments: argparse.Namespace) -> int
         print(f"run      {run.path}, from update {progress.update:,} on", flush=True)
     else:
         run.remove()
-        run.create(config, prepared.subwords, preparation.facts(prepared, sys.argv))
+        run.create(config, prepared.subwords, prepared.tests, preparation.facts(prepared, sys.argv))
         print(f"run      {run.path}; Ctrl-C saves, and the same command goes on", flush=True)
     try:
         progress = training.train(prepared, run)
@@ -229,12 +247,12 @@ def _translate(arguments: argparse.Namespace) -> int:
 
     from nmt.lines import gather_lines
 
-    if arguments.beam_size is not None and arguments.beam_size < 1:
-        raise InputError(f"--beam-size {arguments.beam_size}: expected at least 1")
     translator = _translator(arguments)
     if arguments.beam_size:
         search = translator.search.model_copy(update={"beam_size": arguments.beam_size})
         translator = replace(translator, search=search)
+    if sys.stdin is None:
+        raise InputError("standard input is closed, so there is nothing to translate")
     for lines in gather_lines(sys.stdin.fileno(), "standard input", most=10_000):
         translations = translator.translate(lines, bar="translating")
         sys.stdout.buffer.write("".join(t.text + "\n" for t in translations).encode())
@@ -264,7 +282,7 @@ def _align(arguments: argparse.Namespace) -> int:
 
 def _pairs(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
     from nmt.config import FilePair
-    from nmt.corpus import read_pairs
+    from nmt.lines import read_pairs
 
     pairs = read_pairs(FilePair(source=str(arguments.source), target=str(arguments.target)))
     return pairs.sources, pairs.targets

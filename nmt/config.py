@@ -7,13 +7,13 @@ contradictions are reported all at once, each with its file and key.
 import difflib
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -32,7 +32,7 @@ class Unit:
 class Section(BaseModel):
     """A table of a config."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class FilePair(Section):
@@ -42,6 +42,9 @@ class FilePair(Section):
     target: str = Field(description="file of target lines, as many as source lines")
 
 
+TestName = Annotated[str, Field(pattern=r"^[^/\x00]+$")]  # a part of the names of files that evaluate writes
+
+
 class DataConfig(Section):
     """The parallel text."""
 
@@ -49,7 +52,7 @@ class DataConfig(Section):
     target_language: str = Field(min_length=2, description="language code of the target; chooses sacreBLEU's tokeniser")
     train: FilePair = Field(description="pairs to train on")
     valid: FilePair = Field(description="pairs that choose the best checkpoint; none is ever dropped")
-    test: dict[str, FilePair] = Field(
+    test: dict[TestName, FilePair] = Field(
         default_factory=dict, description="test sets by name; none of their pairs is ever dropped"
     )
     max_length: Annotated[int, Unit("pieces a side, </s> not counted")] = Field(
@@ -120,14 +123,6 @@ class TransformerConfig(ModelSection):
         "pre", description="layer norm before each sub-layer, or after its residual sum as in the paper"
     )
 
-    @model_validator(mode="after")
-    def _check(self) -> "TransformerConfig":
-        if self.size % self.heads:
-            raise ValueError(f"size = {self.size} is not a multiple of heads = {self.heads}")
-        if self.size % 2:
-            raise ValueError(f"size = {self.size} is odd, but sinusoidal positions need pairs of features")
-        return self
-
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -175,12 +170,6 @@ class TrainingConfig(Section):
         "float32", description="bfloat16: matrix products under autocast, weights stay in float32"
     )
 
-    @model_validator(mode="after")
-    def _check(self) -> "TrainingConfig":
-        if self.optimiser == "adam" and self.weight_decay:
-            raise ValueError('weight_decay works with optimiser = "adamw" only, but optimiser is "adam"')
-        return self
-
 
 class SearchConfig(Section):
     """How translations are searched, in validation and afterwards."""
@@ -210,15 +199,6 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     search: SearchConfig = SearchConfig()
 
-    @model_validator(mode="after")
-    def _check(self) -> "Config":
-        if self.data.max_length + 1 > self.training.max_tokens:  # + 1: </s>
-            raise ValueError(
-                f"training.max_tokens = {self.training.max_tokens} cannot hold a pair of "
-                f"data.max_length = {self.data.max_length} pieces and </s>: raise the one or lower the other"
-            )
-        return self
-
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """The config of a TOML file, with `section.key=value` overrides set on top.
@@ -242,11 +222,41 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 def parse_config(tree: dict[str, Any], name: str) -> Config:
     """The config that a tree of TOML tables holds; `name` says in errors where they came from."""
+    config, mistakes, wrong = None, [], set()
     try:
         # JSON's rules under strict: an array of TOML may be a tuple, a 1 a float; never a string a number.
-        return Config.model_validate_json(json.dumps(tree, default=str))
+        config = Config.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
-        raise InputError("\n".join(f"{name}: {_sentence(tree, item)}" for item in error.errors())) from None
+        mistakes = [_sentence(tree, item) for item in error.errors()]
+        wrong = {_dotted(item["loc"]) for item in error.errors()}
+    mistakes += _contradictions(tree, wrong)
+    if mistakes or not config:
+        raise InputError("\n".join(f"{name}: {mistake}" for mistake in mistakes))
+    return config
+
+
+def _contradictions(tree: dict[str, Any], wrong: Set[str]) -> Iterator[str]:
+    """Sentences about keys that do not go together, those left out that are wrong by themselves."""
+    values = {key: field.default for key, field in keys()} | _flatten(tree)
+
+    def sound(*names: str) -> bool:
+        return not any(name == key or name.startswith(key + ".") for name in names for key in wrong)
+
+    if sound("model.size", "model.heads") and values["model.size"] % values["model.heads"]:
+        yield f"model.size = {values['model.size']} is not a multiple of model.heads = {values['model.heads']}"
+    if sound("model.size") and values["model.size"] % 2:
+        yield f"model.size = {values['model.size']} is odd, but sinusoidal positions need pairs of features"
+    if sound("training.optimiser", "training.weight_decay"):
+        decay = values["training.weight_decay"]
+        if decay and values["training.optimiser"] == "adam":
+            yield f'training.weight_decay = {decay:g} needs training.optimiser = "adamw", but it is "adam"'
+    if sound("data.max_length", "training.max_tokens"):
+        length, tokens = values["data.max_length"], values["training.max_tokens"]
+        if length + 1 > tokens:  # + 1: </s>
+            yield (
+                f"training.max_tokens = {tokens} cannot hold a pair of data.max_length = {length} pieces and </s>: "
+                "raise the one or lower the other"
+            )
 
 
 def dump_config(config: Config) -> str:
@@ -257,16 +267,20 @@ def dump_config(config: Config) -> str:
         plain = {key: value for key, value in values.items() if not isinstance(value, dict)}
         if name and (plain or not values):
             lines.extend(["", f"[{name}]"] if lines else [f"[{name}]"])
-        # A JSON string, number, boolean or array is the same text in TOML.
-        lines.extend(f"{key} = {json.dumps(value)}" for key, value in plain.items())
+        lines.extend(f"{key} = {_toml(value)}" for key, value in plain.items())
         for key, value in values.items():
             if isinstance(value, dict):
                 bare = key.replace("_", "").replace("-", "")
-                key = key if bare.isascii() and bare.isalnum() else json.dumps(key)
+                key = key if bare.isascii() and bare.isalnum() else _toml(key)
                 table(f"{name}.{key}" if name else key, value)
 
     table("", config.model_dump(mode="json"))
     return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    """A JSON string, number, boolean or array is the same text in TOML, but for what either escapes."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def differences(old: Config, new: Config) -> list[str]:
@@ -304,12 +318,9 @@ def _override(tree: dict[str, Any], override: str) -> None:
 
 def _sentence(tree: dict[str, Any], item: Any) -> str:
     """One mistake that pydantic found, as a sentence with key, what was found, what is allowed, the nearest key."""
-    # A discriminated union puts its tag into the location, which is no key of the file.
-    path = [str(part) for part in item["loc"]]
-    if path[:1] == ["model"] and path[1:2] and path[1] in ("rnn", "transformer"):
-        del path[1]
-    key = ".".join(path)
-    known = {name for name, _ in keys()}
+    key = _dotted(item["loc"])
+    path = key.split(".")
+    known = dict.fromkeys(name for name, _ in keys())
     if item["type"] == "extra_forbidden":
         parent, _, _ = key.rpartition(".")
         siblings = _siblings(tree, parent)
@@ -317,7 +328,7 @@ def _sentence(tree: dict[str, Any], item: Any) -> str:
         if key in elsewhere:
             return f"{key}: not a key of this kind of model; known here: {', '.join(siblings)}"
         if elsewhere:
-            return f"{key}: unknown key; did you mean {elsewhere[0]}?"
+            return f"{key}: unknown key; did you mean {' or '.join(elsewhere)}?"
         near = difflib.get_close_matches(path[-1], siblings, 1, 0.5)
         if near:
             return f"{key}: unknown key; did you mean {'.'.join([*path[:-1], near[0]])}?"
@@ -329,10 +340,22 @@ def _sentence(tree: dict[str, Any], item: Any) -> str:
         return 'model.kind: missing; it is "rnn" or "transformer"'
     if item["type"] == "union_tag_invalid":
         return f'model.kind: found {json.dumps(item["input"]["kind"])}, but it is "rnn" or "transformer"'
-    if item["type"] == "value_error":
-        return (key + ": " if key else "") + str(item["ctx"]["error"])
+    if path[-1] == "[key]":
+        name = key.removesuffix(".[key]")
+        return f'{name}: the name of a test set becomes part of file names: it is not empty and holds no "/"'
     found = json.dumps(item["input"], default=str, ensure_ascii=False)
+    if item["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        inside = "[data.test.NAME]" if key == "data.test" else ", ".join(_siblings(tree, key))
+        return f"{key}: found {found}, but it is a table of {inside}"
     return f"{key}: found {found}, but {item['msg'][0].lower() + item['msg'][1:]}"
+
+
+def _dotted(location: Sequence[str | int]) -> str:
+    """The key at a location of pydantic's."""
+    path = [str(part) for part in location]
+    if path[:1] == ["model"] and path[1:2] in (["rnn"], ["transformer"]):
+        del path[1]  # a discriminated union puts its tag there, which is no key of the file
+    return ".".join(path)
 
 
 def _siblings(tree: dict[str, Any], parent: str) -> list[str]:
@@ -340,8 +363,8 @@ def _siblings(tree: dict[str, Any], parent: str) -> list[str]:
     table = tree.get("model")
     kind = table.get("kind") if isinstance(table, dict) else None
     models: dict[str, type[ModelSection]] = {"rnn": RNNConfig, "transformer": TransformerConfig}
-    if parent == "model" and isinstance(kind, str) and kind in models:
-        return list(models[kind].model_fields)
+    if parent == "model":
+        return list(models[kind].model_fields) if isinstance(kind, str) and kind in models else ["kind", "..."]
     section: Any = Config
     for part in parent.split(".") if parent else []:
         fields = getattr(section, "model_fields", {})

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nmt.config import DataConfig, FilePair, InputError
-from nmt.lines import iterate_lines, read_lines
+from nmt.lines import check_pairs, iterate_lines
 from nmt.subwords import Subwords
 
 CACHE_VERSION = 1  # raise it when what is cached changes for the same text and subwords
@@ -26,14 +26,6 @@ FEATURES = datasets.Features(
         "target": datasets.Sequence(datasets.Value("int32")),
     }
 )
-
-
-@dataclass(frozen=True)
-class TextPairs:
-    """Pairs of lines, held in memory: a validation or test set."""
-
-    sources: list[str]
-    targets: list[str]
 
 
 @dataclass(frozen=True)
@@ -49,31 +41,6 @@ class TrainingCorpus:
         """Source and target ids of the pairs at these line numbers."""
         rows = self.rows[lines.tolist()]
         return rows["source"], rows["target"]
-
-
-def read_pairs(files: FilePair) -> TextPairs:
-    """Two files read whole; raises InputError where one has more lines than the other."""
-    sources, targets = read_lines(Path(files.source)), read_lines(Path(files.target))
-    if len(sources) != len(targets):
-        raise InputError(_unequal(files, len(sources), len(targets)))
-    return TextPairs(sources, targets)
-
-
-def check_pairs(files: FilePair) -> int:
-    """The number of pairs of two files, read once without holding them; raises InputError as `read_pairs` does."""
-    sources, targets = (sum(1 for _ in iterate_lines(Path(name))) for name in (files.source, files.target))
-    if sources != targets:
-        raise InputError(_unequal(files, sources, targets))
-    if not sources:
-        raise InputError(f"{Path(files.source).absolute()}: the file is empty, so there is nothing to train on")
-    return sources
-
-
-def _unequal(files: FilePair, sources: int, targets: int) -> str:
-    return (
-        f"{Path(files.source).absolute()} has {sources:,} lines, but {Path(files.target).absolute()} has "
-        f"{targets:,}: line i of one must be the translation of line i of the other"
-    )
 
 
 def file_digest(path: Path) -> str:

@@ -13,9 +13,8 @@ import torch
 
 from nmt import hardware, scores
 from nmt.config import FilePair, InputError
-from nmt.corpus import TextPairs, read_pairs
 from nmt.events import clock
-from nmt.lines import write_lines
+from nmt.lines import TextPairs, read_pairs, write_lines
 from nmt.models.base import count_parameters
 from nmt.plotting import Panel, draw_heatmaps, save_figure
 from nmt.runs import Checkpoint, Run
@@ -72,17 +71,16 @@ def evaluate(
     tests, notes = _tests(systems, files)
     notes += _differences(systems)
     out = out or _default_out(systems)
+    _folder(out / "hypotheses")  # an error now, not after hours
     results = {
         test: {system.name: _measure(system, pairs, test) for system in systems} for test, pairs in tests.items()
     }
     for test, pairs in tests.items():
         for system in systems:
             texts = (translation.text for translation in results[test][system.name].translations)
-            _folder(out / "hypotheses")
             write_lines(out / "hypotheses" / f"{system.name}.{test}.txt", texts)
         drawn = choose_sentences(pairs, [results[test][system.name].translations for system in systems], heatmaps)
         _draw(systems, pairs, test, results[test], drawn, out)
-    _folder(out)
     summary = _summary(systems, results, checkpoint, where)
     write_lines(out / "results.json", json.dumps(summary, indent=1, ensure_ascii=False).split("\n"))
     where_to = [f"results    {out / 'results.json'}", f"texts      {out / 'hypotheses'}"]
@@ -116,11 +114,11 @@ def _systems(
     paths: Sequence[Path], checkpoint: Checkpoint, device: torch.device, warn: Callable[[str], None]
 ) -> list[System]:
     runs = [Run(path) for path in paths]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise InputError("a run is given twice; each is compared with the others, so name it once")
     names = [run.name for run in runs]
     if len(set(names)) < len(names):  # runs of one name in several folders
         names = [str(path).strip("/").replace("/", "-") for path in paths]
-    if len(set(names)) < len(names):
-        raise InputError("a run is given twice; each is compared with the others, so name it once")
     return [
         System(name, run, Translator.load(run, checkpoint, device, warn), run.weights(checkpoint)[1])
         for name, run in zip(names, runs, strict=True)
@@ -130,21 +128,25 @@ def _systems(
 def _tests(systems: Sequence[System], files: tuple[Path, Path] | None) -> tuple[dict[str, TextPairs], list[str]]:
     """The test sets by name, and notes on those that are not every run's."""
     if files:
-        pairs = read_pairs(FilePair(source=str(files[0]), target=str(files[1])))
-        if not pairs.sources:
-            raise InputError(f"{files[0].absolute()}: the file is empty, so there is nothing to score")
+        pairs = _read_test(FilePair(source=str(files[0]), target=str(files[1])))
         return {files[0].name.removesuffix(".gz").partition(".")[0]: pairs}, []
-    own = [system.run.config().data.test for system in systems]
-    tests = {name: pair for named in own for name, pair in named.items() if all(pair == o.get(name) for o in own)}
+    own = [system.run.tests() for system in systems]
+    tests = {name: pairs for name, pairs in own[0].items() if all(pairs == others.get(name) for others in own)}
     others = sorted({name for named in own for name in named} - tests.keys())
     if not tests:
         raise InputError(
-            "no test set that all runs' configs name ([data.test.NAME] source, target)"
-            + (f"; not shared: {', '.join(others)}" if others else "")
+            "no test set that is the same for all runs (a config names its own: [data.test.NAME] source, target)"
+            + (f"; different: {', '.join(others)}" if others else "")
             + "; give one with --source FILE --target FILE"
         )
-    notes = [f"test set {name} is not every run's, and is left out" for name in others]
-    return {name: read_pairs(pair) for name, pair in tests.items()}, notes
+    return tests, [f"test set {name} is not the same for every run, and is left out" for name in others]
+
+
+def _read_test(files: FilePair) -> TextPairs:
+    pairs = read_pairs(files)
+    if not pairs.sources:
+        raise InputError(f"{Path(files.source).absolute()}: the file is empty, so there is nothing to score")
+    return pairs
 
 
 def _differences(systems: Sequence[System]) -> list[str]:

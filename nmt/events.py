@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from nmt.lines import write_lines
+
 
 @dataclass(frozen=True)
 class Updated:
@@ -61,11 +63,11 @@ class Reporter:
         """Go on after `update`: events of updates that were lost with their weights are dropped from the file."""
         kept = []
         if metrics.exists():
-            for line in metrics.read_text(encoding="utf-8").splitlines():
+            for line in metrics.read_bytes().split(b"\n")[:-1]:  # behind the last line's end: one that was cut short
                 event = json.loads(line)
                 if event["update"] <= update and event["event"] != "ended":
-                    kept.append(line + "\n")
-        metrics.write_text("".join(kept), encoding="utf-8")
+                    kept.append(line.decode())
+        write_lines(metrics, kept)
         self._file = metrics
 
     def write(self, event: Event) -> None:

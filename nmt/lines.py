@@ -9,12 +9,13 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
 from typing import BinaryIO
 
-from nmt.config import InputError
+from nmt.config import FilePair, InputError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CHUNK = 1 << 16  # bytes a read: what a Linux pipe holds
@@ -44,6 +45,39 @@ def iterate_lines(path: Path) -> Iterator[str]:
         ) from error
     except OSError as error:
         raise InputError(f"{whole} cannot be read: {error.strerror or error}.") from error
+
+
+@dataclass(frozen=True)
+class TextPairs:
+    """Pairs of lines, held in memory: a validation or test set."""
+
+    sources: list[str]
+    targets: list[str]
+
+
+def read_pairs(files: FilePair) -> TextPairs:
+    """Two files read whole; raises InputError where one has more lines than the other."""
+    sources, targets = read_lines(Path(files.source)), read_lines(Path(files.target))
+    if len(sources) != len(targets):
+        raise InputError(_unequal(files, len(sources), len(targets)))
+    return TextPairs(sources, targets)
+
+
+def check_pairs(files: FilePair) -> int:
+    """The number of pairs of two files, read once without holding them; raises InputError as `read_pairs` does."""
+    sources, targets = (sum(1 for _ in iterate_lines(Path(name))) for name in (files.source, files.target))
+    if sources != targets:
+        raise InputError(_unequal(files, sources, targets))
+    if not sources:
+        raise InputError(f"{Path(files.source).absolute()}: the file is empty, so there is nothing to train on")
+    return sources
+
+
+def _unequal(files: FilePair, sources: int, targets: int) -> str:
+    return (
+        f"{Path(files.source).absolute()} has {sources:,} lines, but {Path(files.target).absolute()} has "
+        f"{targets:,}: line i of one must be the translation of line i of the other"
+    )
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -77,6 +111,8 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())  # or a power cut could leave the new name on an empty file
         aside.replace(real)
+    except OSError as error:
+        raise InputError(f"{whole} cannot be written: {error.strerror or error}.") from error
     finally:
         aside.unlink(missing_ok=True)
 

@@ -11,16 +11,8 @@ from torch import Tensor
 from nmt import hardware, scores
 from nmt.batching import padding_share, plan_updates
 from nmt.config import Config, InputError
-from nmt.corpus import (
-    TextPairs,
-    TrainingCorpus,
-    check_pairs,
-    count_seen,
-    file_digest,
-    load_training_corpus,
-    read_pairs,
-    training_lines,
-)
+from nmt.corpus import TrainingCorpus, count_seen, file_digest, load_training_corpus, training_lines
+from nmt.lines import TextPairs, check_pairs, read_pairs
 from nmt.models import build_model
 from nmt.models.base import Seq2Seq, count_parameters
 from nmt.runs import Run
@@ -35,6 +27,7 @@ class Prepared:
     subwords: Subwords
     corpus: TrainingCorpus
     valid: TextPairs
+    tests: dict[str, TextPairs]  # by name
     device: torch.device
     model: Seq2Seq
     messages: list[str] = field(default_factory=list)  # for the user, about the data
@@ -44,9 +37,10 @@ def prepare(config: Config, device: torch.device, subwords: Subwords | None = No
     """Data read and checked, subwords learned (unless given), an untrained model built."""
     check_pairs(config.data.train)
     valid = read_pairs(config.data.valid)
-    if not valid.sources:
-        raise InputError(f"{Path(config.data.valid.source).absolute()}: the file is empty; validation needs pairs")
     tests = {name: read_pairs(files) for name, files in config.data.test.items()}  # errors now, not after hours
+    for files, pairs in ((config.data.valid, valid), *((config.data.test[name], tests[name]) for name in tests)):
+        if not pairs.sources:
+            raise InputError(f"{Path(files.source).absolute()}: the file is empty, so there is nothing to score")
     scores.bleu(valid.targets[:1], valid.targets[:1], config.data.target_language)  # is its tokeniser there?
     messages: list[str] = []
     if subwords is None:
@@ -62,7 +56,7 @@ def prepare(config: Config, device: torch.device, subwords: Subwords | None = No
             messages.append(f"{long:,} sources of the {name} are cut at search.max_length = {limit:,} pieces")
     torch.manual_seed(config.training.seed)
     model = build_model(config.model, subwords.source.size, subwords.target.size, joint=subwords.joint).to(device)
-    return Prepared(config, subwords, corpus, valid, device, model, messages)
+    return Prepared(config, subwords, corpus, valid, tests, device, model, messages)
 
 
 def describe(prepared: Prepared) -> str:

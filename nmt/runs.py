@@ -3,6 +3,7 @@
 config.toml                          every key, written out
 run.json                             versions, hardware, command, sums of the training text, what filters dropped
 subwords/*.model                     the SentencePiece models
+tests/NAME.source, NAME.target       the test sets of the config, as they were when the training began
 metrics.jsonl                        one JSON object an event of the training
 checkpoints/weights-00001000.safetensors   the last `average_last` of them
 checkpoints/best.safetensors         the best validation's weights
@@ -11,18 +12,40 @@ evaluation/                          what `evaluate` leaves
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
 from nmt.checkpoint import load_notes, load_tensors, mean_weights, save_tensors
-from nmt.config import Config, InputError, differences, dump_config, load_config
-from nmt.lines import write_lines
+from nmt.config import Config, FilePair, InputError, differences, dump_config, load_config
+from nmt.lines import TextPairs, read_pairs, write_lines
 from nmt.subwords import Subwords
 
 Checkpoint = Literal["best", "last", "average"]
+
+# What training and evaluation write into the directory, and so all that starting anew may delete.
+OWN_FILES = (
+    *("config.toml", "run.json", "metrics.jsonl", "subwords/*.model", "tests/*.source", "tests/*.target"),
+    *("checkpoints/*.safetensors", "evaluation/results.json", "evaluation/hypotheses/*.txt"),
+    *("evaluation/heatmaps/*.png", "evaluation/heatmaps/*.svg"),
+)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What some updates came to, for the means that are reported of them."""
+
+    loss: float = 0.0  # nats, smoothed
+    norm: float = 0.0
+    tokens: int = 0
+    updates: int = 0
+    seconds: float = 0.0
+
+    def plus(self, loss: float, norm: float, tokens: int, seconds: float) -> "Sums":
+        """The sums with one more update."""
+        return Sums(self.loss + loss, self.norm + norm, self.tokens + tokens, self.updates + 1, self.seconds + seconds)
 
 
 @dataclass(frozen=True)
@@ -37,7 +60,15 @@ class Progress:
     waited: int = 0  # validations since
     seconds: float = 0.0  # spent so far, validations and earlier sittings included
     tokens: int = 0  # real target tokens trained on so far
+    reported: Sums = Sums()  # since the last report of the training loss
+    validated: Sums = Sums()  # since the last validation
     finished: bool = False
+
+    @staticmethod
+    def of(notes: dict[str, Any]) -> "Progress":
+        """The progress that was noted as plain dictionaries."""
+        sums: dict[str, Any] = {key: Sums(**notes[key]) for key in ("reported", "validated")}
+        return Progress(**notes | sums)
 
 
 @dataclass(frozen=True)
@@ -66,15 +97,20 @@ class Run:
     def _training(self) -> Path:
         return self._checkpoints / "training.safetensors"
 
-    def create(self, config: Config, subwords: Subwords, facts: dict[str, Any]) -> None:
+    def create(self, config: Config, subwords: Subwords, tests: dict[str, TextPairs], facts: dict[str, Any]) -> None:
         """Lay out the directory of a new run."""
         try:
             self._checkpoints.mkdir(parents=True, exist_ok=True)
+            (self.path / "tests").mkdir(exist_ok=True)
             subwords.save(self.path / "subwords")
         except OSError as error:
             raise InputError(f"{self.path.absolute()}: cannot be written: {error.strerror}") from None
         write_lines(self.path / "run.json", json.dumps(facts, indent=1, ensure_ascii=False).split("\n"))
         write_lines(self.metrics, [])
+        for name, pairs in tests.items():
+            files = self._test_files(name)
+            write_lines(Path(files.source), pairs.sources)
+            write_lines(Path(files.target), pairs.targets)
         # The last file, since it says that the run exists.
         write_lines(self.path / "config.toml", dump_config(config).split("\n"))
 
@@ -104,16 +140,20 @@ class Run:
             raise InputError(f"{(self.path / 'run.json').absolute()}: cannot be read: {error}") from None
         return facts
 
+    def tests(self) -> dict[str, TextPairs]:
+        """The test sets by name."""
+        return {name: read_pairs(self._test_files(name)) for name in self.config().data.test}
+
+    def _test_files(self, name: str) -> FilePair:
+        folder = self.path / "tests"
+        return FilePair(source=str(folder / f"{name}.source"), target=str(folder / f"{name}.target"))
+
     def subwords(self) -> Subwords:
         return Subwords.load(self.path / "subwords")
 
     def remove(self) -> None:
         """Delete what training and evaluation write there, and nothing else that may lie in the directory."""
-        own = "config.toml run.json metrics.jsonl subwords/*.model checkpoints/*.safetensors"
-        scored = (
-            "evaluation/results.json evaluation/hypotheses/*.txt evaluation/heatmaps/*.png evaluation/heatmaps/*.svg"
-        )
-        for pattern in f"{own} {scored}".split():
+        for pattern in OWN_FILES:
             for path in self.path.glob(pattern):
                 path.unlink()
 
@@ -121,7 +161,7 @@ class Run:
         """How far the training has come; nothing done where no checkpoint is written yet."""
         if not self._training.exists():
             return Progress()
-        return Progress(**load_notes(self._training))
+        return Progress.of(load_notes(self._training))
 
     def save(
         self, progress: Progress, weights: dict[str, Tensor], optimiser: dict[str, Tensor], *, best: bool, keep: int
@@ -139,7 +179,7 @@ class Run:
         """Write what resuming needs, and no checkpoint to translate with."""
         tensors = {f"model.{name}": tensor for name, tensor in weights.items()}
         tensors |= {f"optimiser.{name}": tensor for name, tensor in optimiser.items()}
-        save_tensors(self._training, tensors, vars(progress))
+        save_tensors(self._training, tensors, asdict(progress))
 
     def load_training(self) -> tuple[Progress, dict[str, Tensor], dict[str, Tensor]]:
         """Progress, weights and optimiser state, as `save_training` wrote them."""
@@ -148,7 +188,7 @@ class Run:
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
             parts[kind == "optimiser"][rest] = tensor
-        return Progress(**notes), *parts
+        return Progress.of(notes), *parts
 
     def weights(self, checkpoint: Checkpoint) -> tuple[dict[str, Tensor], int, Path]:
         """A checkpoint's weights, the updates behind it, and the file (for `average`, the last) they came from."""

@@ -17,12 +17,12 @@ from nmt import hardware, scores
 from nmt.batching import Batch, make_batch, share
 from nmt.checkpoint import load_weights, weights_of
 from nmt.config import TrainingConfig
-from nmt.corpus import TextPairs
 from nmt.events import HEADER, Ended, Reporter, Updated, Validated, clock, row, say
+from nmt.lines import TextPairs
 from nmt.loss import label_smoothed_loss
 from nmt.models.base import Seq2Seq
 from nmt.preparation import Prepared, plan_epoch
-from nmt.runs import Progress, Run
+from nmt.runs import Progress, Run, Sums
 from nmt.translator import Translator
 
 REPORT_INTERVAL = 50  # updates between two reports of the training loss in metrics.jsonl
@@ -184,7 +184,6 @@ class _Loop:
         self.updater, self.run, self.reporter, self.progress = updater, run, reporter, progress
         self.config = updater.config
         self.epoch_updates = len(plan_epoch(updater.prepared, progress.epoch))
-        self.reported, self.validated = _Sums(), _Sums()
         self.clock = time.perf_counter()
 
     def update(self, lines: Tensor) -> None:
@@ -192,25 +191,32 @@ class _Loop:
         started, number = time.perf_counter(), self.progress.update + 1
         loss, norm, tokens = self.updater.update(lines, number)
         seconds = time.perf_counter() - started
-        for sums in (self.reported, self.validated):
-            sums.add(loss, norm, tokens, seconds)
+        reported = self.progress.reported.plus(loss, norm, tokens, seconds)
+        validated = self.progress.validated.plus(loss, norm, tokens, seconds)
         epoch, position = self.progress.epoch, self.progress.position + 1
         if number % REPORT_INTERVAL == 0:
-            sums, self.reported = self.reported, _Sums()
             self.reporter.write(
                 Updated(
                     update=number,
                     epoch=epoch,
-                    loss=sums.loss / sums.tokens,
-                    gradient_norm=sums.norm / sums.updates,
+                    loss=reported.loss / reported.tokens,
+                    gradient_norm=reported.norm / reported.updates,
                     learning_rate=learning_rate(self.config, number),
-                    tokens_per_second=sums.tokens / sums.seconds,
+                    tokens_per_second=reported.tokens / reported.seconds,
                 )
             )
+            reported = Sums()
         if position == self.epoch_updates:
             epoch, position = epoch + 1, 0
             self.epoch_updates = len(plan_epoch(self.updater.prepared, epoch))
-        self._advance(update=number, epoch=epoch, position=position, tokens=self.progress.tokens + tokens)
+        self._advance(
+            update=number,
+            epoch=epoch,
+            position=position,
+            tokens=self.progress.tokens + tokens,
+            reported=reported,
+            validated=validated,
+        )
 
     def validate(self) -> None:
         """Validate, save a checkpoint, report, and finish where the training is at its end."""
@@ -224,9 +230,10 @@ class _Loop:
             best=figure if best else at.best,
             best_update=at.update if best else at.best_update,
             waited=waited,
+            validated=Sums(),
             finished=stopped or at.update == self.config.updates,
         )
-        sums, self.validated = self.validated, _Sums()
+        sums = at.validated
         event = Validated(
             update=at.update,
             epoch=at.epoch,
@@ -263,22 +270,6 @@ class _Loop:
         now = time.perf_counter()
         self.progress = replace(self.progress, seconds=self.progress.seconds + now - self.clock, **changes)
         self.clock = now
-
-
-@dataclass
-class _Sums:
-    loss: float = 0.0  # nats, smoothed
-    norm: float = 0.0
-    tokens: int = 0
-    updates: int = 0
-    seconds: float = 0.0
-
-    def add(self, loss: float, norm: float, tokens: int, seconds: float) -> None:
-        self.loss += loss
-        self.norm += norm
-        self.tokens += tokens
-        self.updates += 1
-        self.seconds += seconds
 
 
 @dataclass(frozen=True)

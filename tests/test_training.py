@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from nmt.batching import make_batch
 from nmt.config import Config, parse_config
-from nmt.corpus import FEATURES, TextPairs, TrainingCorpus
+from nmt.corpus import FEATURES, TrainingCorpus
+from nmt.lines import TextPairs
 from nmt.preparation import Prepared
 from nmt.subwords import Subwords, Vocabulary
 from nmt.training import Updater, learning_rate
@@ -41,6 +42,7 @@ def updater(name: str, config: Config) -> Updater:
             Subwords(vocabulary, vocabulary),
             corpus,
             TextPairs([], []),
+            {},
             torch.device("cpu"),
             make_model(name),
         )
