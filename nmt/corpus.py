@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -80,11 +80,11 @@ def load_training_corpus(config: DataConfig, subwords: Subwords) -> TrainingCorp
     return TrainingCorpus(rows, lengths, kept, dropped)
 
 
-def count_seen(sources: Sequence[str], training_source: Path) -> int:
-    """How many of some lines (each counted as often as it stands there) are also lines of the training source."""
-    wanted = {line for line in sources if line}
+def seen_lines(sets: dict[str, list[str]], training_source: Path) -> dict[str, int]:
+    """How many lines of each set (as often as they stand there) are also lines of the training source."""
+    wanted = {line for lines in sets.values() for line in lines if line}
     seen = {line for line in iterate_lines(training_source) if line in wanted}
-    return sum(line in seen for line in sources)
+    return {name: sum(line in seen for line in lines) for name, lines in sets.items()}
 
 
 def _row_lengths(column: object) -> Tensor:

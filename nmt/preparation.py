@@ -11,7 +11,7 @@ from torch import Tensor
 from nmt import hardware, scores
 from nmt.batching import padding_share, plan_updates
 from nmt.config import Config, InputError
-from nmt.corpus import TrainingCorpus, count_seen, file_digest, load_training_corpus, training_lines
+from nmt.corpus import TrainingCorpus, file_digest, load_training_corpus, seen_lines, training_lines
 from nmt.lines import TextPairs, check_pairs, read_pairs
 from nmt.models import build_model
 from nmt.models.base import Seq2Seq, count_parameters
@@ -36,27 +36,33 @@ class Prepared:
 def prepare(config: Config, device: torch.device, subwords: Subwords | None = None) -> Prepared:
     """Data read and checked, subwords learned (unless given), an untrained model built."""
     check_pairs(config.data.train)
-    valid = read_pairs(config.data.valid)
-    tests = {name: read_pairs(files) for name, files in config.data.test.items()}  # errors now, not after hours
-    for files, pairs in ((config.data.valid, valid), *((config.data.test[name], tests[name]) for name in tests)):
+    # The test sets too: an error now, not after hours.
+    files = {"validation set": config.data.valid} | {f"test set {name}": own for name, own in config.data.test.items()}
+    sets = {name: read_pairs(own) for name, own in files.items()}
+    for name, pairs in sets.items():
         if not pairs.sources:
-            raise InputError(f"{Path(files.source).absolute()}: the file is empty, so there is nothing to score")
+            raise InputError(f"{Path(files[name].source).absolute()}: the file is empty, so there is nothing to score")
+    valid, *tests = sets.values()
     scores.bleu(valid.targets[:1], valid.targets[:1], config.data.target_language)  # is its tokeniser there?
     messages: list[str] = []
     if subwords is None:
         subwords, messages = learn_subwords(*training_lines(config.data.train), config.subwords)
     corpus = load_training_corpus(config.data, subwords)
-    for name, pairs in [("validation", valid), *((f"test set {name}", pairs) for name, pairs in tests.items())]:
-        seen = count_seen(pairs.sources, Path(config.data.train.source))
-        if seen:
-            messages.append(f"{seen:,} of {len(pairs.sources):,} sources of the {name} also stand in the training text")
-        limit = config.search.max_length
+    seen = seen_lines({name: pairs.sources for name, pairs in sets.items()}, Path(config.data.train.source))
+    limit = config.search.max_length
+    for name, pairs in sets.items():
+        if seen[name]:
+            messages.append(
+                f"{seen[name]:,} of {len(pairs.sources):,} sources of the {name} also stand in the training text"
+            )
         long = sum(len(ids) > limit for ids in subwords.source.encode(pairs.sources))
         if long:
             messages.append(f"{long:,} sources of the {name} are cut at search.max_length = {limit:,} pieces")
     torch.manual_seed(config.training.seed)
     model = build_model(config.model, subwords.source.size, subwords.target.size, joint=subwords.joint).to(device)
-    return Prepared(config, subwords, corpus, valid, tests, device, model, messages)
+    return Prepared(
+        config, subwords, corpus, valid, dict(zip(config.data.test, tests, strict=True)), device, model, messages
+    )
 
 
 def describe(prepared: Prepared) -> str:

@@ -30,6 +30,8 @@ class Vocabulary:
     """The pieces of one language (or of both, when joint) and their ids."""
 
     def __init__(self, model: bytes) -> None:
+        if not model:  # which SentencePiece takes for no argument
+            raise RuntimeError("a model of no bytes")
         self.model = model
         self._processor = SentencePieceProcessor(model_proto=model)
         self.size: int = self._processor.vocab_size()
