@@ -177,8 +177,9 @@ def _train_one(path: Path, config: Config, arguments: argparse.Namespace) -> int
 
     run = Run(arguments.run or Path("runs") / path.stem)
     program = "python train.py" if Path(sys.argv[0]).name == "train.py" else "nmt train"
-    words = [*arguments.words, *(["--run", str(arguments.run)] if arguments.run else [])]
-    command = f"{program} {shlex.join(words)}"
+    given = {"run": arguments.run, "device": arguments.device, "threads": arguments.threads}
+    options = [word for name, value in given.items() if value and value != "auto" for word in (f"--{name}", str(value))]
+    command = f"{program} {shlex.join([*arguments.words, *options])}"
     device = hardware.choose_device(arguments.device)
     hardware.set_threads(arguments.threads)
     goes_on = run.exists and not arguments.overwrite and not arguments.dry_run
@@ -190,6 +191,8 @@ def _train_one(path: Path, config: Config, arguments: argparse.Namespace) -> int
             print(f"next: python evaluate.py {run.path}")
             return 0
         preparation.check_training_text(run, config)
+    elif not arguments.dry_run and path.resolve() == (run.path / "config.toml").resolve():
+        raise InputError(f"{path.absolute()}: a new run would overwrite this file; keep your config outside of the run")
     print(f"nmt      {hardware.describe(device)}", flush=True)
     prepared = preparation.prepare(config, device, run.subwords() if goes_on else None)
     print(preparation.describe(prepared), flush=True)
@@ -253,8 +256,10 @@ def _translate(arguments: argparse.Namespace) -> int:
         translator = replace(translator, search=search)
     if sys.stdin is None:
         raise InputError("standard input is closed, so there is nothing to translate")
+    first = 1
     for lines in gather_lines(sys.stdin.fileno(), "standard input", most=10_000):
-        translations = translator.translate(lines, bar="translating")
+        translations = translator.translate(lines, first=first, bar="translating")
+        first += len(lines)
         sys.stdout.buffer.write("".join(t.text + "\n" for t in translations).encode())
         sys.stdout.buffer.flush()
     return 0

@@ -304,8 +304,8 @@ def _override(tree: dict[str, Any], override: str) -> None:
     key, _, value = override.partition("=")
     parts = key.strip().split(".")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        [parsed] = tomllib.loads(f"value = {value}").values()  # ValueError: a line break, and another key behind it
+    except ValueError:
         raise InputError(
             f"{override}: {value!r} is not a TOML value (a string needs quotes of its own: '{key}=\"{value}\"')"
         ) from None

@@ -92,9 +92,13 @@ def evaluate(
 def choose_sentences(pairs: TextPairs, translations: Sequence[Sequence[Translation]], count: int) -> list[int]:
     """Lines worth a picture: half spread over the lengths, half where the runs' translations differ most.
 
-    One run: all spread over the lengths. Lines without a source are left out.
+    One run: all spread over the lengths. Lines without a source are left out, and those too long for a picture.
     """
-    lines = [line for line, source in enumerate(pairs.sources) if source.strip()]
+    lines = [
+        line
+        for line, source in enumerate(pairs.sources)
+        if source.strip() and all(map(_can_be_drawn, [source, *(texts[line].text for texts in translations)]))
+    ]
     by_length = sorted(lines, key=lambda line: (len(pairs.sources[line]), line))
     spread = min(len(lines), count if len(translations) == 1 else (count + 1) // 2)
     # The middles of equal parts, so that one picture shows a sentence of middle length.
@@ -102,6 +106,11 @@ def choose_sentences(pairs: TextPairs, translations: Sequence[Sequence[Translati
     rest = [line for line in lines if line not in set(chosen)]
     rest.sort(key=lambda line: (_agreement([texts[line].text for texts in translations]), line))
     return sorted(chosen + rest[: max(0, min(count, len(lines)) - len(chosen))])
+
+
+def _can_be_drawn(text: str) -> bool:
+    # Twice as many words take 15 s to draw, and nobody reads them.
+    return len(text) <= 1000 and len(text.split()) <= 100
 
 
 def _agreement(texts: Sequence[str]) -> float:

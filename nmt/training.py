@@ -158,11 +158,12 @@ def train(prepared: Prepared, run: Run) -> Progress:
             done = loop.progress.update
             if done == config.updates or done % config.validation_interval == 0:
                 loop.validate()
+            if stop:
+                if not loop.progress.finished:
+                    loop.interrupt()
+                raise Interrupted(stop[0])
             if loop.progress.finished:
                 break
-            if stop:
-                loop.interrupt()
-                raise Interrupted(stop[0])
     return loop.progress
 
 

@@ -49,12 +49,12 @@ class Translator:
         return Translator(model.to(device).eval(), subwords, config.search, device, warn)
 
     @torch.no_grad()
-    def translate(self, lines: Sequence[str], *, bar: str | None = None) -> list[Translation]:
+    def translate(self, lines: Sequence[str], *, first: int = 1, bar: str | None = None) -> list[Translation]:
         """The best hypothesis of each line, in order; an empty or blank line gives an empty one.
 
-        bar: the title of a progress bar, if one is wanted.
+        first: the number of the first line, for messages. bar: the title of a progress bar, if one is wanted.
         """
-        sources = [self._cut(ids, number) for number, ids in enumerate(self.subwords.source.encode(list(lines)), 1)]
+        sources = [self._cut(ids, number) for number, ids in enumerate(self.subwords.source.encode(list(lines)), first)]
         lengths = torch.tensor([len(ids) for ids in sources], dtype=torch.long).reshape(-1, 1)
         empty = Translation("", [], 0.0)
         found = [empty] * len(lines)

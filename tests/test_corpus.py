@@ -8,7 +8,7 @@ import torch
 
 from nmt import corpus as corpus_file
 from nmt.config import DataConfig, FilePair, InputError, SubwordConfig
-from nmt.corpus import TrainingCorpus, count_seen, file_digest, load_training_corpus, training_lines
+from nmt.corpus import TrainingCorpus, file_digest, load_training_corpus, seen_lines, training_lines
 from nmt.lines import check_pairs, read_pairs, write_lines
 from nmt.subwords import Subwords, learn_subwords
 
@@ -136,7 +136,7 @@ def test_odd_lines_never_shift_a_pair(tmp_path: Path, monkeypatch: pytest.Monkey
     corpus = load_training_corpus(config(files), subwords)
     assert rows(corpus) == (subwords.source.encode(sources), subwords.target.encode(targets))
     for line in corpus.kept.tolist():
-        assert sources[line].strip() and targets[line].strip()
+        assert sources[line].strip(" \x1c") and targets[line].strip(" \x1c")
 
 
 def test_gzipped_text_is_the_same_text(tmp_path: Path, files: FilePair) -> None:
@@ -179,15 +179,13 @@ def test_filters_drop_what_they_say_and_count_it(tmp_path: Path) -> None:
 def test_a_pair_at_the_limits_is_kept(files: FilePair) -> None:
     subwords = learn(files)
     longest = int(load_training_corpus(config(files), subwords).lengths.max())
-    assert not sum(load_training_corpus(config(files, max_length=longest), subwords).dropped.values()) or (
-        # the ratio may drop others
-        load_training_corpus(config(files, max_length=longest), subwords).dropped[f"longer than {longest} pieces"] == 0
-    )
-    tighter = load_training_corpus(config(files, max_length=longest - 1), subwords)
-    assert tighter.dropped[f"longer than {longest - 1} pieces"] > 0
+    for limit, dropped in ((longest, False), (longest - 1, True)):
+        corpus = load_training_corpus(config(files, max_length=limit), subwords)
+        assert bool(corpus.dropped[f"longer than {limit} pieces"]) == dropped
 
 
-def test_filters_that_leave_nothing_are_a_mistake(files: FilePair) -> None:
+def test_filters_that_leave_nothing_are_a_mistake(tmp_path: Path) -> None:
+    files = write_pair(tmp_path, [f"{line} {line}" for line in text(1)], text(2))
     with pytest.raises(InputError, match=r"no training pair is left.*200") as caught:
         load_training_corpus(config(files, max_length=1, max_length_ratio=1.0), learn(files))
     assert "data.max_length" in str(caught.value) and files.source in str(caught.value)
@@ -208,19 +206,20 @@ def test_changed_text_and_changed_subwords_are_encoded_anew(
 ) -> None:
     subwords = learn(files)
     load_training_corpus(config(files), subwords)
-    sources = text(1)
-    sources[17] = sources[17][::-1]  # the same size, and below the same name
-    write_pair(tmp_path, sources, text(2))
-    changed = load_training_corpus(config(files), subwords)
-    assert rows(changed)[0] == subwords.source.encode(sources) and len(encodings) == 2
+    sources, targets = text(1), text(2)
+    for count, side in enumerate((sources, targets), 2):
+        side[17] = side[17][::-1]  # the same size, under the same name
+        write_pair(tmp_path, sources, targets)
+        changed = load_training_corpus(config(files), subwords)
+        assert rows(changed) == (subwords.source.encode(sources), subwords.target.encode(targets))
+        assert len(encodings) == count
     other = learn(files, size=50)
     assert rows(load_training_corpus(config(files), other))[0] == other.source.encode(sources)
-    assert len(encodings) == 3
     swapped = config(FilePair(source=files.target, target=files.source))
-    assert rows(load_training_corpus(swapped, subwords))[0] == subwords.source.encode(text(2))
+    assert rows(load_training_corpus(swapped, subwords))[0] == subwords.source.encode(targets)
     mirrored = Subwords(subwords.target, subwords.source)
     assert rows(load_training_corpus(config(files), mirrored))[0] == subwords.target.encode(sources)
-    assert len(set(encodings)) == len(encodings) == 5
+    assert len(set(encodings)) == len(encodings) == 6
 
 
 def test_the_cache_can_be_deleted(files: FilePair, cache: Path, encodings: list[str]) -> None:
@@ -259,7 +258,6 @@ def test_a_cache_that_cannot_be_written_says_what_to_do(
 
 def test_lines_of_the_training_text_are_counted(files: FilePair) -> None:
     training = text(1)
-    unseen = "no such line"
-    assert count_seen([training[3], unseen, training[3], training[0] + " ", ""], Path(files.source)) == 2
-    assert count_seen([], Path(files.source)) == 0
-    assert count_seen(training, Path(files.source)) == len(training)
+    some = [training[3], "no such line", training[3], training[0] + " ", ""]
+    found = seen_lines({"some": some, "none": [], "all": training, "blank": ["", ""]}, Path(files.source))
+    assert found == {"some": 2, "none": 0, "all": len(training), "blank": 0}

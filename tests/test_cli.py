@@ -1,0 +1,728 @@
+"""The commands from end to end, as a user gives them: what they print, write, refuse, and how they go on."""
+
+import json
+import os
+import random
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nmt import runs, training
+from nmt.checkpoint import load_tensors
+from nmt.cli import main
+from nmt.lines import read_lines, write_lines
+
+REPOSITORY = Path(__file__).parent.parent
+
+MODELS = {
+    "rnn": 'kind = "rnn"\nembedding_size = 16\nencoder_size = 12\ndecoder_size = 16\nattention_size = 8\n',
+    "plain": 'kind = "rnn"\nembedding_size = 16\nencoder_size = 12\ndecoder_size = 16\nattention = "none"\n',
+    "transformer": 'kind = "transformer"\nsize = 16\nheads = 2\nfeed_forward_size = 24\n'
+    "encoder_layers = 2\ndecoder_layers = 2\n",
+}
+
+CONFIG = """
+[data]
+source_language = "de"
+target_language = "en"
+train = { source = "train.de", target = "train.en" }
+valid = { source = "valid.de", target = "valid.en" }
+[data.test]
+plain = { source = "plain.de", target = "plain.en" }
+nasty = { source = "nasty.de", target = "nasty.en" }
+[subwords]
+vocabulary_size = 60
+[training]
+updates = 12
+max_tokens = 256
+learning_rate = 5e-3
+warmup_updates = 4
+validation_interval = 5
+average_last = 2
+[search]
+beam_size = 2
+max_length = 100
+[model]
+dropout = 0.2
+"""
+
+NASTY = [
+    *("", " ", "\t", "\u3000", "\u200b", "\ufeff", "der Hund schläft", "  der  Hund  ", "der\tHund", "x" * 300),
+    *("a\x85b", "\x85", "a\u2028b", "\u2028", "a\rb", "\r a", "a\x0b\x0c\x1cb", "\0", "😀 der", "e\u0301", "日本語"),
+    *("<s>", "</s>", "<pad> <unk> <sep>", "$x_1$", '"quotes" & <b>', "▁", "der"),
+]
+
+
+def made_up_pairs() -> list[tuple[str, str]]:
+    """Pairs whose target is the source, word by word, backwards."""
+    draw = random.Random(1)
+    words = {
+        "der": "the",
+        "Hund": "dog",
+        "Katze": "cat",
+        "rot": "red",
+        "schläft": "sleeps",
+        "und": "and",
+        "nicht": "not",
+    }
+    sources = [draw.choices(list(words), k=draw.randrange(1, 7)) for _ in range(160)]
+    return [(" ".join(line), " ".join(words[word] for word in reversed(line))) for line in sources]
+
+
+def write_corpus(folder: Path) -> None:
+    pairs = made_up_pairs()
+    parts = {"train": pairs[:120], "valid": pairs[120:135], "plain": pairs[135:]}
+    parts["nasty"] = [(line, NASTY[-1 - number]) for number, line in enumerate(NASTY)]
+    for name, part in parts.items():
+        write_lines(folder / f"{name}.de", [source for source, _ in part])
+        write_lines(folder / f"{name}.en", [target for _, target in part])
+    for name, model in MODELS.items():
+        (folder / f"{name}.toml").write_text(CONFIG + model, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    error: str
+
+    @property
+    def lines(self) -> list[str]:
+        assert self.out == "" or self.out.endswith("\n")
+        return self.out.split("\n")[:-1]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with a corpus, configs and trained runs, to give commands in."""
+
+    path: Path
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        return os.environ | {"NMT_CACHE": str(self.path / "cache"), "OMP_NUM_THREADS": "1"} | changes
+
+    def run(self, *words: str, given: str | bytes = b"", **environment: str) -> Outcome:
+        """A command in a process of its own, as its bytes are seen from outside."""
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "nmt.cli", *words],
+            cwd=self.path,
+            env=self.environment(**environment),
+            input=given.encode() if isinstance(given, str) else given,
+            capture_output=True,
+            timeout=120,
+        )
+        return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """All three models, trained by one command."""
+    path = tmp_path_factory.mktemp("place")
+    write_corpus(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
+        patch.setenv("NMT_CACHE", str(path / "cache"))
+        assert main(["train", *(f"{name}.toml" for name in MODELS)]) == 0
+        yield Place(path)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of one's own, with a corpus and configs, to train in."""
+    write_corpus(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NMT_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def give(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A command in this process."""
+
+    def given(*words: str, stdin: Path | None = None) -> Outcome:
+        capfd.readouterr()
+        try:
+            if stdin:
+                with open(stdin) as file:
+                    monkeypatch.setattr(sys, "stdin", file)
+                    code = main(list(words))
+            else:
+                code = main(list(words))
+        except SystemExit as stop:  # argparse's way
+            assert isinstance(stop.code, int)
+            code = stop.code
+        captured = capfd.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return given
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def refused(outcome: Outcome, *said: object) -> None:
+    """A mistake is told in one sentence or a few, on stderr, without a traceback."""
+    assert outcome.code == 2, outcome
+    assert outcome.out == "" and "Traceback" not in outcome.error
+    for words in said:
+        assert str(words) in outcome.error, outcome.error
+
+
+# ---- train
+
+
+def test_a_training_leaves_a_run(place: Place) -> None:
+    for name in MODELS:
+        run = runs.Run(place.path / "runs" / name)
+        assert run.exists and run.progress().finished and run.progress().update == 12
+        assert {path.name for path in (run.path / "checkpoints").iterdir()} == {
+            "best.safetensors",
+            "training.safetensors",
+            "weights-00000010.safetensors",
+            "weights-00000012.safetensors",
+        }
+        facts = run.facts()
+        assert facts["training_pairs"] == 120 and facts["training_text"]["source"]["file"] == str(
+            place.path / "train.de"
+        )
+        happened = [json.loads(line) for line in run.metrics.read_bytes().split(b"\n")[:-1]]
+        assert [(event["event"], event["update"]) for event in happened] == [
+            ("validated", 5),
+            ("validated", 10),
+            ("validated", 12),
+            ("ended", 12),
+        ]
+
+
+def test_a_finished_run_says_so(place: Place, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(place.path / "runs")
+    outcome = give("train", *(f"{name}.toml" for name in MODELS))
+    assert outcome.code == 0 and outcome.error == ""
+    for name in MODELS:
+        assert f"runs/{name} is finished: 12 updates" in outcome.out
+    assert contents(place.path / "runs") == before
+
+
+def test_another_config_is_refused_and_its_keys_named(place: Place, give: Any) -> None:
+    before = contents(place.path / "runs")
+    outcome = give("train", "rnn.toml", "training.seed=3", "model.dropout=0")
+    refused(outcome, place.path / "runs" / "rnn", "training.seed: 1 → 3", "model.dropout: 0.2 → 0.0", "--overwrite")
+    assert "updates" not in outcome.error
+    refused(give("train", "rnn.toml", "--run", "runs/transformer"), place.path / "runs" / "transformer", "model.kind")
+    assert contents(place.path / "runs") == before
+
+
+def test_changed_training_text_is_refused(corpus: Path, give: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, 3)
+        assert give("train", "rnn.toml").code == 130
+    lines = read_lines(corpus / "train.en")
+    write_lines(corpus / "train.en", [*lines[:-1], lines[-1] + "."])
+    refused(give("train", "rnn.toml"), corpus / "train.en", "changed", "--overwrite")
+
+
+def test_overwrite_starts_anew(corpus: Path, give: Any) -> None:
+    assert give("train", "rnn.toml").code == 0
+    first = contents(corpus / "runs")
+    outcome = give("train", "rnn.toml", "training.updates=5", "--overwrite")
+    assert outcome.code == 0 and "done     5 updates" in outcome.out
+    run = runs.Run(corpus / "runs" / "rnn")
+    assert run.progress().update == 5 and run.config().training.updates == 5
+    assert [path.name for path in sorted((run.path / "checkpoints").glob("weights-*"))] == [
+        "weights-00000005.safetensors"
+    ]
+    outcome = give("train", "rnn.toml", "--overwrite")
+    assert outcome.code == 0
+    again = contents(corpus / "runs")
+    assert again.keys() == first.keys()
+    for name in again:  # and gives the same weights again
+        if name.endswith("best.safetensors") or "weights-" in name or "subwords" in name or name.endswith(".toml"):
+            assert again[name] == first[name], name
+
+
+def test_a_dry_run_reports_and_writes_no_run(corpus: Path, give: Any) -> None:
+    write_lines(corpus / "train.de", [*read_lines(corpus / "train.de"), "", "der"])
+    write_lines(corpus / "train.en", [*read_lines(corpus / "train.en"), "the", "the " * 200])
+    for name in MODELS:
+        outcome = give("train", f"{name}.toml", "--dry-run")
+        assert outcome.code == 0 and outcome.error == ""
+        for said in (
+            "120 training pairs",
+            "dropped 2: 1 empty, 1 longer than 100 pieces",
+            "pieces",
+            "unknown in validation",
+            "parameters",
+            "an epoch",
+            "padding",
+            "peak memory",
+            "expected",
+            "nothing was written",
+        ):
+            assert said in outcome.out
+        assert re.search(r"^note +the joint vocabulary shrank from 60 to \d+", outcome.out, re.MULTILINE)
+        assert re.search(
+            r"^note +\d+ of 25 sources of the test set plain also stand in the training text", outcome.out, re.M
+        )
+    assert not (corpus / "runs").exists()
+
+
+def test_runs_go_where_they_are_told(corpus: Path, give: Any) -> None:
+    outcome = give("train", "rnn.toml", "training.updates=2", "--run", "else where/ü")
+    assert outcome.code == 0 and not (corpus / "runs").exists()
+    run = runs.Run(corpus / "else where" / "ü")
+    assert run.progress().update == 2
+    assert tomllib.loads((run.path / "config.toml").read_text(encoding="utf-8"))["training"]["updates"] == 2
+
+
+def stop_at(patch: pytest.MonkeyPatch, update: int, number: int = signal.SIGINT, times: int = 1) -> None:
+    """The process gets a signal within an update."""
+    before = training.Updater.update
+
+    def stopping(self: training.Updater, lines: torch.Tensor, at: int) -> Any:
+        done = before(self, lines, at)
+        if at == update:
+            for _ in range(times):
+                os.kill(os.getpid(), number)
+        return done
+
+    patch.setattr(training.Updater, "update", stopping)
+
+
+def told(metrics: Path) -> list[dict[str, Any]]:
+    """The events but for what they say about time."""
+    timed = {"tokens_per_second", "elapsed", "remaining", "seconds"}
+    happened = [json.loads(line) for line in metrics.read_bytes().split(b"\n")[:-1]]
+    return [{key: value for key, value in event.items() if key not in timed} for event in happened]
+
+
+@pytest.mark.parametrize(("name", "number"), [("rnn", signal.SIGINT), ("transformer", signal.SIGTERM)])
+def test_an_interrupted_training_ends_as_an_unbroken_one(corpus: Path, give: Any, name: str, number: int) -> None:
+    command = ["train", f"{name}.toml", "--device", "cpu"]
+    handlers = [signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)]
+    with pytest.MonkeyPatch.context() as every:
+        every.setattr(training, "REPORT_INTERVAL", 4)
+        assert give(*command, "--run", "runs/unbroken").code == 0
+        # Before the first validation, at one, before the report of a loss, and at the very next update.
+        for update in (1, 5, 7, 8):
+            with pytest.MonkeyPatch.context() as patch:
+                stop_at(patch, update, number)
+                outcome = give(*command)
+            assert outcome.code == 128 + number
+            assert "stopped and saved in" in outcome.out and shlex.join(command) in outcome.out
+            progress = runs.Run(corpus / "runs" / name).progress()
+            assert progress.update == update and not progress.finished
+            assert told(corpus / "runs" / name / "metrics.jsonl")[-1]["reason"] == "interrupted"
+        outcome = give(*command)
+        assert outcome.code == 0 and "from update 8 on" in outcome.out
+    assert handlers == [signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)]
+    unbroken, broken = (runs.Run(corpus / "runs" / run) for run in ("unbroken", name))
+    files = sorted(path.name for path in (unbroken.path / "checkpoints").iterdir())
+    assert files == sorted(path.name for path in (broken.path / "checkpoints").iterdir())
+    for file in files:
+        tensors, others = (load_tensors(run.path / "checkpoints" / file)[0] for run in (unbroken, broken))
+        assert tensors.keys() == others.keys()
+        for key, tensor in tensors.items():
+            assert tensor.numpy().tobytes() == others[key].numpy().tobytes(), (file, key)
+    assert told(unbroken.metrics) == told(broken.metrics)
+    assert len(told(broken.metrics)) == 7
+    reached = broken.progress()
+    assert (reached.tokens, reached.best, reached.best_update, reached.epoch, reached.position) == tuple(
+        getattr(unbroken.progress(), key) for key in ("tokens", "best", "best_update", "epoch", "position")
+    )
+
+
+def test_a_second_interrupt_stops_at_once(corpus: Path, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at(monkeypatch, 7, times=2)
+    assert give("train", "rnn.toml").code == 130
+    assert runs.Run(corpus / "runs" / "rnn").progress().update == 5  # the last checkpoint
+
+
+def test_a_training_that_died_goes_on_from_its_last_checkpoint(corpus: Path, give: Any) -> None:
+    assert give("train", "rnn.toml", "--run", "runs/unbroken").code == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "REPORT_INTERVAL", 3)
+        stop_at(patch, 8, times=2)
+        assert give("train", "rnn.toml").code == 130
+    assert give("train", "rnn.toml").code == 0
+    weights, others = (runs.Run(corpus / "runs" / run).weights("last")[0] for run in ("unbroken", "rnn"))
+    assert all(torch.equal(weights[key], others[key]) for key in weights)
+    happened = [event["update"] for event in told(corpus / "runs" / "rnn" / "metrics.jsonl")]
+    assert happened == sorted(happened) and happened[-3:] == [10, 12, 12]
+
+
+def test_training_stops_early_and_says_why(corpus: Path, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = ["training.updates=100", "training.validation_interval=1", "training.patience=2", "training.best_by='loss'"]
+    outcome = give("train", "rnn.toml", *keys, "training.learning_rate=1e-30")
+    assert outcome.code == 0 and re.search(r"done +\d+ updates .*best validation loss", outcome.out)
+    run = runs.Run(corpus / "runs" / "rnn")
+    assert run.progress().finished and run.progress().update < 100
+    assert told(run.metrics)[-1]["reason"] == "no better validation in 2"
+    assert "is finished" in give("train", "rnn.toml", *keys, "training.learning_rate=1e-30").out
+
+
+def test_subwords_of_either_kind_train(corpus: Path, give: Any) -> None:
+    outcome = give("train", "transformer.toml", "subwords.joint=false", "subwords.kind='bpe'", "training.updates=2")
+    assert outcome.code == 0 and "one model a side" in outcome.out
+    assert give("score", "runs/transformer", "--source", "nasty.de", "--target", "nasty.en").code == 0
+
+
+# ---- translate, score, align
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("checkpoint", ["best", "last", "average"])
+def test_a_translation_a_line(place: Place, give: Any, name: str, checkpoint: str) -> None:
+    outcome = give("translate", f"runs/{name}", "--checkpoint", checkpoint, stdin=place.path / "nasty.de")
+    assert outcome.code == 0
+    assert len(outcome.lines) == len(NASTY)
+    for source, translation in zip(NASTY, outcome.lines, strict=True):
+        assert translation == "" or source.strip()
+    assert any(outcome.lines)
+    # a line is translated as it would be alone, up to rounding: here, the same as in another order
+    write_lines(place.path / "reversed.de", NASTY[::-1])
+    again = give("translate", f"runs/{name}", "--checkpoint", checkpoint, stdin=place.path / "reversed.de")
+    assert again.lines == outcome.lines[::-1]
+
+
+def test_translations_are_utf_8_whatever_the_locale(place: Place, give: Any) -> None:
+    usual = give("translate", "runs/transformer", stdin=place.path / "nasty.de")
+    odd = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "latin-1"}
+    lines = (place.path / "nasty.de").read_bytes()
+    assert place.run("translate", "runs/transformer", given=lines, **odd) == usual
+    shown = place.run("keys", LC_ALL="C", PYTHONIOENCODING="ascii")
+    assert shown.code == 0 and "≥" in shown.out
+    refused(place.run("train", "ü.toml", PYTHONIOENCODING="latin-1"), place.path / "ü.toml")
+    refused(place.run("train", "\udcff.toml"), str(place.path) + "/\\udcff.toml")  # a name that is not UTF-8
+
+
+@pytest.mark.parametrize(
+    ("given", "lines"),
+    [(b"", 0), (b"\n", 1), (b"\n\n", 2), (b"der", 1), (b"der\nHund", 2), (b"\xef\xbb\xbfder\r\nHund\r\n", 2)],
+)
+def test_input_of_every_shape_is_translated(place: Place, give: Any, given: bytes, lines: int) -> None:
+    (place.path / "given").write_bytes(given)
+    outcome = give("translate", "runs/rnn", stdin=place.path / "given")
+    assert outcome.code == 0 and len(outcome.lines) == lines
+    write_lines(place.path / "same", given.decode("utf-8-sig").replace("\r", "").splitlines())
+    assert give("translate", "runs/rnn", stdin=place.path / "same") == outcome
+
+
+def test_bytes_that_are_no_text_are_named_by_line(place: Place, give: Any) -> None:
+    (place.path / "given").write_bytes(b"der\nHund\n\xff\n")
+    outcome = give("translate", "runs/rnn", stdin=place.path / "given")
+    assert outcome.code == 2 and len(outcome.lines) == 2
+    assert "standard input, line 3, byte 1" in outcome.error
+
+
+def test_a_long_line_is_cut_with_a_message(place: Place, give: Any) -> None:
+    write_lines(place.path / "given", ["der", "Hund " * 500])
+    outcome = give("translate", "runs/rnn", stdin=place.path / "given")
+    assert outcome.code == 0 and len(outcome.lines) == 2
+    assert "line 2" in outcome.error and "search.max_length = 100" in outcome.error
+
+
+def test_beams_of_any_width(place: Place, give: Any) -> None:
+    for width in ("1", "3", "500"):
+        outcome = give("translate", "runs/rnn", "--beam-size", width, stdin=place.path / "plain.de")
+        assert outcome.code == 0 and len(outcome.lines) == 25
+    configured = give("translate", "runs/rnn", stdin=place.path / "plain.de")
+    assert give("translate", "runs/rnn", "--beam-size", "2", stdin=place.path / "plain.de") == configured
+
+
+@pytest.mark.parametrize("command", ["keys", "translate runs/rnn"])
+def test_a_reader_that_goes_away_is_no_error(place: Place, command: str) -> None:
+    with open(place.path / "plain.de", "rb") as lines:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nmt.cli", *command.split()],
+            cwd=place.path,
+            env=place.environment(),
+            stdin=lines,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    assert process.stdout and process.stderr
+    process.stdout.close()  # long before anything is written
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(120) == 128 + signal.SIGPIPE
+
+
+def test_a_full_disk_is_told(place: Place) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("a device of Linux")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "nmt.cli", "keys"], env=place.environment(), stdout=full, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 1 and b"Traceback" not in done.stderr and done.stderr.count(b"\n") == 1
+
+
+def test_an_answer_comes_while_the_input_waits(place: Place) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nmt.cli", "translate", "runs/rnn"],
+        cwd=place.path,
+        env=place.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin and process.stdout
+    for _ in range(3):
+        process.stdin.write(b"der Hund\n")
+        process.stdin.flush()
+        assert process.stdout.readline().endswith(b"\n")  # comes before the input's end
+    process.stdin.close()
+    assert process.stdout.read() == b"" and process.wait(120) == 0
+    process.stdout.close()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_score_a_line(place: Place, give: Any, name: str) -> None:
+    outcome = give("score", f"runs/{name}", "--source", "nasty.de", "--target", "nasty.en")
+    assert outcome.code == 0
+    scores = [float(line) for line in outcome.lines]
+    assert len(scores) == len(NASTY) and all(score < 0 for score in scores)
+    write_lines(place.path / "one.de", NASTY[6:7])
+    write_lines(place.path / "one.en", NASTY[-7:-6])
+    alone = give("score", f"runs/{name}", "--source", "one.de", "--target", "one.en")
+    assert float(alone.out) == pytest.approx(scores[6], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["rnn", "transformer"])
+@pytest.mark.parametrize("words", ["punctuation", "space"])
+def test_links_a_line(place: Place, give: Any, name: str, words: str) -> None:
+    for test in ("nasty", "plain"):
+        files = ["--source", f"{test}.de", "--target", f"{test}.en"]
+        outcome = give("align", f"runs/{name}", *files, "--words", words)
+        sources, targets = read_lines(place.path / f"{test}.de"), read_lines(place.path / f"{test}.en")
+        assert outcome.code == 0 and len(outcome.lines) == len(sources)
+        for source, target, line in zip(sources, targets, outcome.lines, strict=True):
+            links = [tuple(map(int, link.split("-"))) for link in line.split()]
+            assert len({j for _, j in links}) == len(links)  # at most one for each target word
+            if test == "plain" or words == "space":
+                assert all(i < len(source.split()) and j < len(target.split()) for i, j in links)
+
+
+def test_a_model_without_attention_has_no_alignment(place: Place, give: Any) -> None:
+    outcome = give("align", "runs/plain", "--source", "plain.de", "--target", "plain.en")
+    refused(outcome, place.path / "runs" / "plain", "no attention")
+
+
+def test_empty_files_have_no_scores_and_no_links(place: Place, give: Any) -> None:
+    for name in ("empty.de", "empty.en"):
+        write_lines(place.path / name, [])
+    for command in ("score", "align"):
+        assert give(command, "runs/rnn", "--source", "empty.de", "--target", "empty.en") == Outcome(0, "", "")
+    refused(give("evaluate", "runs/rnn", "--source", "empty.de", "--target", "empty.en"), place.path / "empty.de")
+
+
+# ---- evaluate
+
+RESULT = {
+    *("sentences", "bleu", "bleu_signature", "chrf", "chrf_signature", "length_ratio"),
+    *("perplexity", "nats_per_character", "sentences_per_second"),
+}
+RUN = {
+    *("path", "model", "checkpoint", "updates", "training_seconds", "training_updates", "parameters"),
+    *("embedding_parameters", "beam_size", "length_penalty", "tests"),
+}
+
+
+def check_results(out: Path, names: list[str], heatmaps: int) -> dict[str, Any]:
+    """Everything that an evaluation leaves is there and says what it must."""
+    results: dict[str, Any] = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert list(results["runs"]) == names
+    for name, run in results["runs"].items():
+        assert run.keys() >= RUN and set(run["tests"]) == {"plain", "nasty"}
+        for test, result in run["tests"].items():
+            assert result.keys() >= RESULT
+            assert result["sentences"] == {"plain": 25, "nasty": len(NASTY)}[test]
+            assert 0 <= result["bleu"] <= 100 and 0 <= result["chrf"] <= 100 and result["perplexity"] > 1
+            assert "version:" in result["bleu_signature"] and "nw:2" in result["chrf_signature"]
+            assert result["length_ratio"] >= 0 and result["sentences_per_second"] > 0
+            assert len(read_lines(out / "hypotheses" / f"{name}.{test}.txt")) == result["sentences"]
+    pictures = sorted(path.name for path in (out / "heatmaps").iterdir())
+    for test in ("plain", "nasty"):
+        for suffix, start in (("png", b"\x89PNG"), ("svg", b"<?xml")):
+            drawn = [name for name in pictures if name.startswith(test) and name.endswith(suffix)]
+            assert len(drawn) == heatmaps
+            assert all((out / "heatmaps" / name).read_bytes().startswith(start) for name in drawn)
+    return results
+
+
+def test_one_run_is_evaluated_into_its_directory(place: Place, give: Any) -> None:
+    outcome = give("evaluate", "runs/rnn", "--heatmaps", "2")
+    assert outcome.code == 0
+    out = place.path / "runs" / "rnn" / "evaluation"
+    results = check_results(out, ["rnn"], 2)["runs"]["rnn"]
+    for test in ("plain", "nasty"):
+        assert test in outcome.out
+        assert results["tests"][test]["bleu_signature"] in outcome.out
+    assert results["model"] == "rnn" and results["checkpoint"] == "best" and results["training_updates"] == 12
+    translated = give("translate", "runs/rnn", stdin=place.path / "plain.de")
+    assert read_lines(out / "hypotheses" / "rnn.plain.txt") == translated.lines
+
+
+def test_several_runs_are_compared_side_by_side(place: Place, give: Any) -> None:
+    outcome = give("evaluate", *(f"runs/{name}" for name in MODELS), "--heatmaps", "2", "--checkpoint", "last")
+    assert outcome.code == 0
+    out = place.path / "runs" / "rnn-vs-plain-vs-transformer"
+    results = check_results(out, list(MODELS), 2)
+    assert {run["updates"] for run in results["runs"].values()} == {12}
+    for name in MODELS:
+        assert re.search(rf"^{name} +\d", outcome.out, re.MULTILINE)
+
+
+def test_the_bleu_of_training_is_that_of_evaluation(place: Place, give: Any) -> None:
+    files = ["--source", "valid.de", "--target", "valid.en"]
+    for name in MODELS:
+        outcome = give("evaluate", f"runs/{name}", *files, "--checkpoint", "last", "--heatmaps", "0", "--out", "valid")
+        assert outcome.code == 0
+        result = json.loads((place.path / "valid" / "results.json").read_text())["runs"][name]["tests"]["valid"]
+        last = told(place.path / "runs" / name / "metrics.jsonl")[-2]
+        assert result["bleu"] == pytest.approx(last["bleu"], abs=1e-9)
+        assert result["perplexity"] == pytest.approx(last["perplexity"], rel=1e-5)
+        assert result["nats_per_character"] == pytest.approx(last["nats_per_character"], rel=1e-5)
+        assert not list((place.path / "valid").glob("heatmaps/*"))
+
+
+def test_a_run_needs_nothing_but_its_directory(place: Place, tmp_path: Path, give: Any) -> None:
+    shutil.copytree(place.path / "runs" / "transformer", tmp_path / "copied")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        assert give("evaluate", "copied", "--heatmaps", "0").code == 0
+        outcome = give("translate", "copied", stdin=place.path / "plain.de")
+    assert outcome == give("translate", "runs/transformer", stdin=place.path / "plain.de")
+
+
+def test_runs_of_one_name_are_told_apart(place: Place, tmp_path: Path, give: Any) -> None:
+    shutil.copytree(place.path / "runs" / "rnn", tmp_path / "rnn")
+    out = str(tmp_path / "out")
+    outcome = give("evaluate", "runs/rnn", str(tmp_path / "rnn"), "--out", out, "--heatmaps", "0")
+    assert outcome.code == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["runs"]
+    assert len(results) == 2 and len(list((tmp_path / "out" / "hypotheses").iterdir())) == 4
+
+
+# ---- mistakes
+
+
+def test_mistakes_of_a_call_are_told(place: Place, give: Any) -> None:
+    for words in (
+        ["train"],
+        ["train", "training.updates=3"],
+        ["train", "rnn.toml", "plain.toml", "--run", "x"],
+        ["train", "rnn.toml", "rnn.toml"],
+        ["train", "rnn.toml", "--device", "gpu"],
+        ["train", "rnn.toml", "--threads", "0"],
+        ["train", "rnn.toml", "--threads", "many"],
+        ["translate", "runs/rnn", "--beam-size", "0"],
+        ["translate", "runs/rnn", "--beam-size", "wide"],
+        ["translate", "runs/rnn", "--checkpoint", "first"],
+        ["evaluate"],
+        ["evaluate", "runs/rnn", "--heatmaps", "-1"],
+        ["evaluate", "runs/rnn", "--source", "plain.de"],
+        ["evaluate", "runs/rnn", "runs/../runs/rnn"],
+        ["score", "runs/rnn", "--source", "plain.de"],
+        ["frobnicate"],
+        [],
+    ):
+        refused(give(*words))
+
+
+def test_missing_files_are_named_with_the_path_that_was_tried(place: Place, give: Any) -> None:
+    here = place.path
+    refused(give("train", "missing.toml"), here / "missing.toml")
+    refused(give("train", "."), here)
+    both = give("train", "missing.toml", "also-missing.toml")
+    refused(both, here / "missing.toml", here / "also-missing.toml")
+    for key in ("data.train.source", "data.train.target", "data.valid.source", "data.test.plain.target"):
+        outcome = give("train", "rnn.toml", f"{key}='missing/text'", "--run", "new")
+        assert outcome.code == 2 and str(here / "missing" / "text") in outcome.error, key
+        assert outcome.error.count("\n") == 1
+        assert not (here / "new").exists()
+    for command in ("translate", "score", "align", "evaluate"):
+        files = ["--source", "plain.de", "--target", "plain.en"] if command != "translate" else []
+        for run in ("runs/missing", "runs", "rnn.toml"):
+            refused(give(command, run, *files), here / run, "not a run")
+        if files:
+            refused(give(command, "runs/rnn", "--source", "plain.de", "--target", "missing"), here / "missing")
+            refused(give(command, "runs/rnn", "--source", "plain.de", "--target", "."), here)
+
+
+def test_unequal_files_name_both_counts(place: Place, give: Any) -> None:
+    for command in ("score", "align", "evaluate"):
+        outcome = give(command, "runs/rnn", "--source", "plain.de", "--target", "valid.en")
+        refused(outcome, place.path / "plain.de", place.path / "valid.en", "25", "15")
+    for key in ("data.train.source", "data.valid.target", "data.test.nasty.source"):
+        outcome = give("train", "rnn.toml", f"{key}='plain.de'", "--run", "new")
+        assert outcome.code == 2 and str(place.path / "plain.de") in outcome.error and "25" in outcome.error
+    assert not (place.path / "new").exists()
+
+
+def test_a_device_that_is_not_there_is_refused(place: Place, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    refused(give("train", "rnn.toml", "--device", "cuda", "--run", "new"), "--device cuda", "--device cpu")
+    refused(give("translate", "runs/rnn", "--device", "cuda"), "--device cuda")
+    assert not (place.path / "new").exists()
+
+
+def test_damaged_runs_are_told(place: Place, tmp_path: Path, give: Any) -> None:
+    for name, content in {
+        "checkpoints/best.safetensors": b"broken",
+        "subwords/subwords.model": b"",
+        "config.toml": b"[data]\n",
+    }.items():
+        run = tmp_path / name.replace("/", "-")
+        shutil.copytree(place.path / "runs" / "rnn", run)
+        (run / name).write_bytes(content)
+        refused(give("translate", str(run)), run)
+    other = tmp_path / "other"
+    shutil.copytree(place.path / "runs" / "rnn", other)
+    shutil.copy(place.path / "runs" / "plain" / "checkpoints" / "best.safetensors", other / "checkpoints")
+    refused(give("translate", str(other)), other / "checkpoints" / "best.safetensors", "does not fit")
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(place: Place, give: Any) -> None:
+    for run in ("plain.de", "plain.de/run"):
+        outcome = give("train", "rnn.toml", "--run", run)
+        assert outcome.code == 2 and str(place.path / run) in outcome.error
+    refused(give("evaluate", "runs/rnn", "--out", "plain.de"), place.path / "plain.de")
+
+
+def test_mistakes_of_several_configs_are_told_before_the_first_trains(corpus: Path, give: Any) -> None:
+    (corpus / "wrong.toml").write_text(CONFIG + 'kind = "rnn"\nhaeds = 2\n', encoding="utf-8")
+    outcome = give("train", "rnn.toml", "wrong.toml", "training.updats=3")
+    refused(outcome, "rnn.toml: training.updats", "wrong.toml: training.updats", "wrong.toml: model.haeds")
+    assert not (corpus / "runs").exists()
+
+
+def test_the_scripts_of_the_repository_are_the_commands(place: Place) -> None:
+    for script, words, said in (
+        ("train.py", ["missing.toml"], b"no such config file"),
+        ("evaluate.py", [], b"usage: nmt evaluate"),
+    ):
+        done = subprocess.run([sys.executable, REPOSITORY / script, *words], cwd=place.path, capture_output=True)
+        assert done.returncode == 2 and said in done.stderr and done.stdout == b""
+
+
+def test_what_is_too_long_for_a_picture_is_not_drawn(place: Place, give: Any) -> None:
+    write_lines(place.path / "long.de", ["der Hund", "Hund " * 300, "x" * 3000])
+    write_lines(place.path / "long.en", ["the dog", "dog", "dog"])
+    files = ["--source", "long.de", "--target", "long.en", "--out", "long"]
+    assert give("evaluate", "runs/rnn", *files).code == 0
+    assert [path.name for path in (place.path / "long" / "heatmaps").glob("*.png")] == ["long-00001.png"]
+    assert len(read_lines(place.path / "long" / "hypotheses" / "rnn.long.txt")) == 3
