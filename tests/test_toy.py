@@ -11,7 +11,7 @@ import sacrebleu
 from nmt.alignment import Gold, diagonal, error_rate, read_gold, split_words
 
 TOY = Path(__file__).parent.parent / "data" / "toy"
-COUNTS = {"train": 5000, "valid": 200, "test": 300, "long": 200}
+COUNTS = {"train": 6000, "valid": 200, "test": 300, "long": 200}
 WITH_GOLD = ["test", "long"]
 
 

@@ -35,50 +35,36 @@ Arzt      m Ärzte        doctor         person
 Bruder    m Brüder       brother        person
 Freund    m Freunde      friend         person          Schul
 Vater     m -            father         person
-Sohn      m Söhne        son            person
-Bäcker    m Bäcker       baker          person,stranger
 Frau      f Frauen       woman/women    person,stranger
 Schwester f Schwestern   sister         person
 Mutter    f -            mother         person
-Tochter   f Töchter      daughter       person
-Nachbarin f Nachbarinnen neighbour      person
 Kind      n Kinder       child/children person          Schul
 Mädchen   n Mädchen      girl           person,stranger
 Hund      m Hunde        dog            animal
-Vogel     m Vögel        bird           animal
 Katze     f Katzen       cat            animal
-Pferd     n Pferde       horse          animal
-Brief     m Briefe       letter         text,written    Liebes
+Brief     m Briefe       letter         text
 Zeitung   f Zeitungen    newspaper      text            Sport,Schul
-Buch      n Bücher       book           text,written    Schul,Musik,Garten
+Buch      n Bücher       book           text            Schul,Musik,Garten
 Apfel     m Äpfel        apple          food
-Kuchen    m Kuchen       cake           food            Apfel,Schokoladen,Kartoffel
+Kuchen    m Kuchen       cake           food            Apfel,Kartoffel
 Suppe     f Suppen       soup           food            Tomaten,Kartoffel
-Ei        n Eier         egg            food            Schokoladen
 Kaffee    m -            coffee         drink
-Tee       m -            tea            drink           Apfel
-Saft      m Säfte        juice          drink           Apfel,Orangen,Tomaten
-Schlüssel m Schlüssel    key            thing           Haus,Keller,Büro,Haustür,Kellertür,Gartentür
-Koffer    m Koffer       suitcase       thing
+Saft      m Säfte        juice          drink           Apfel,Tomaten
+Schlüssel m Schlüssel    key            thing           Haus,Keller,Haustür,Kellertür
 Tasche    f Taschen      bag            thing           Schul,Sport
-Bild      n Bilder       picture        thing
-Tisch     m Tische       table          thing,device    Küchen,Garten,Büro
-Stuhl     m Stühle       chair          thing,device    Küchen,Garten,Büro
-Uhr       f Uhren        clock          thing,device    Küchen,Büro
+Tisch     m Tische       table          thing,device    Küchen,Garten
+Stuhl     m Stühle       chair          thing,device    Küchen,Garten
 Lampe     f Lampen       lamp           thing,device    Küchen,Keller,Garten
 Fahrrad   n Fahrräder    bicycle        thing,device
 Schrank   m Schränke     cupboard       opening,device  Küchen,Keller
 Tür       f Türen        door           opening,device  Haus,Keller,Garten
-Fenster   n Fenster      window         opening,device  Küchen,Keller,Büro
+Fenster   n Fenster      window         opening,device  Küchen,Keller
 Garten    m Gärten       garden         place           Schul
 Park      m Parks        park           place
-Bahnhof   m Bahnhöfe     station        place
 Küche     f Küchen       kitchen        place           Schul
 Stadt     f Städte       city/cities    place
 Schule    f Schulen      school         place           Musik
-Kirche    f Kirchen      church         place
 Haus      n Häuser       house          place           Garten
-Büro      n Büros        office         place
 """
 
 
@@ -98,19 +84,14 @@ FIRST_PARTS = {
     "Keller": "cellar",
     "Küchen": "kitchen",
     "Garten": "garden",
-    "Büro": "office",
     "Schul": "school",
     "Musik": "music",
     "Sport": "sports",
-    "Liebes": "love",
     "Apfel": "apple",
-    "Schokoladen": "chocolate",
     "Kartoffel": "potato",
     "Tomaten": "tomato",
-    "Orangen": "orange",
     "Haustür": "house door",
     "Kellertür": "cellar door",
-    "Gartentür": "garden door",
 }
 
 # German, English, the kinds of noun that it may stand with ("weather": "es ist kalt").
@@ -120,24 +101,16 @@ klein       small       person,animal,thing,opening,place
 jung        young       person,animal
 müde        tired       person,animal
 krank       sick        person,animal
-traurig     sad         person
 glücklich   happy       person
-nett        nice        person
 groß        big         animal,thing,opening,place
 schön       beautiful   animal,thing,place
 neu         new         thing,text,opening,place
 rot         red         thing,opening
-blau        blue        thing,opening
-schwer      heavy       thing
 kaputt      broken      device
-lang        long        text
-interessant interesting text
 gut         good        text,food,drink
-frisch      fresh       food
 warm        warm        food,drink,weather
 kalt        cold        food,drink,weather
 dunkel      dark        weather
-spät        late        weather
 """
 ADJECTIVES = [(german, english, set(kinds.split(","))) for german, english, kinds in rows(ADJECTIVE_TABLE, 3)]
 
@@ -148,7 +121,7 @@ class Verb:
 
     particle: str
     infinitive: str  # without the particle
-    present: tuple[str, ...]  # ich, du, er, wir
+    present: tuple[str, ...]  # ich, er, wir
     participle: str
     auxiliary: tuple[str, ...]
     english: tuple[str, ...]
@@ -160,18 +133,18 @@ class Verb:
 
 
 HABEN, SEIN, WAR = (
-    ("habe", "hast", "hat", "haben"),
-    ("bin", "bist", "ist", "sind"),
-    ("war", "warst", "war", "waren"),
+    ("habe", "hat", "haben"),
+    ("bin", "ist", "sind"),
+    ("war", "war", "waren"),
 )
 MODALS = {
-    "can": ("kann", "kannst", "kann", "können"),
-    "should": ("soll", "sollst", "soll", "sollen"),
-    "want to": ("will", "willst", "will", "wollen"),
-    "have to": ("muss", "musst", "muss", "müssen"),
+    "can": ("kann", "kann", "können"),
+    "should": ("soll", "soll", "sollen"),
+    "want to": ("will", "will", "wollen"),
+    "have to": ("muss", "muss", "müssen"),
 }
 
-# Infinitive (a separable particle before "|"), third person (or first, second and third), participle (a star:
+# Infinitive (a separable particle before "|"), third person (or first and third), participle (a star:
 # with "sein"), English, past, what it governs, the kinds of its object (of its subject, where it governs
 # nothing), adjuncts (place, company, manner).
 VERB_TABLE = """
@@ -182,78 +155,57 @@ besuchen      besucht    besucht       visit      visited    accusative person  
 fragen        fragt      gefragt       ask        asked      accusative person                    p
 an|rufen      ruft       angerufen     call       called     accusative person                    p
 ein|laden     lädt       eingeladen    invite     invited    accusative person                    pc
-ab|holen      holt       abgeholt      collect    collected  accusative person                    pc
-treffen       trifft     getroffen     meet       met        accusative person                    p
-lieben        liebt      geliebt       love       loved      accusative person,animal
 verstehen     versteht   verstanden    understand understood accusative person,text
 kaufen        kauft      gekauft       buy        bought     accusative animal,thing,text,food    pc
 verkaufen     verkauft   verkauft      sell       sold       accusative animal,thing,text,food    p
 lesen         liest      gelesen       read       read       accusative text                      pcm
-schreiben     schreibt   geschrieben   write      wrote      accusative written                   pm
 essen         isst       gegessen      eat        ate        accusative food                      pcm
 trinken       trinkt     getrunken     drink      drank      accusative drink                     pcm
-bestellen     bestellt   bestellt      order      ordered    accusative food,drink                p
 auf|machen    macht      aufgemacht    open       opened     accusative opening                   m
 zu|machen     macht      zugemacht     close      closed     accusative opening                   m
 reparieren    repariert  repariert     repair     repaired   accusative device                    pcm
-tragen        trägt      getragen      carry      carried    accusative thing                     cm
-verlieren     verliert   verloren      lose       lost       accusative thing,text                p
 brauchen      braucht    gebraucht     need       needed     accusative thing,text,drink
 mit|bringen   bringt     mitgebracht   bring      brought    accusative thing,text,food
-mit|nehmen    nimmt      mitgenommen   take       took       accusative thing,text,food
-weg|werfen    wirft      weggeworfen   throw_away threw_away accusative thing,text,food           p
-zurück|geben  gibt       zurückgegeben give_back  gave_back  accusative thing,text
 helfen        hilft      geholfen      help       helped     dative     person                    p
-danken        dankt      gedankt       thank      thanked    dative     person                    p
 zu|hören      hört       zugehört      listen_to  listened_to dative    person                    p
 geben         gibt       gegeben       give       gave       both       animal,thing,text,food,drink p
 zeigen        zeigt      gezeigt       show       showed     both       animal,thing,text,opening p
 schicken      schickt    geschickt     send       sent       both       thing,text
 warten        wartet     gewartet      wait       waited     preposition:auf:accusative:for person    p
-denken        denkt      gedacht       think      thought    preposition:an:accusative:of person,animal
 sprechen      spricht    gesprochen    speak      spoke      preposition:mit:dative:with person       pm
-träumen       träumt     geträumt      dream      dreamt     preposition:von:dative:of person,animal
 schlafen      schläft    geschlafen    sleep      slept      nothing    animal                    p
 arbeiten      arbeitet   gearbeitet    work       worked     nothing    -                         pcm
-tanzen        tanzt      getanzt       dance      danced     nothing    -                         pcm
 singen        singt      gesungen      sing       sang       nothing    -                         pcm
-lachen        lacht      gelacht       laugh      laughed    nothing    -                         pcm
 spielen       spielt     gespielt      play       played     nothing    animal                    pcm
 ein|kaufen    kauft      eingekauft    shop       shopped    nothing    -                         pc
 auf|stehen    steht      aufgestanden* get_up     got_up     nothing    animal                    m
 auf|wachen    wacht      aufgewacht*   wake_up    woke_up    nothing    animal                    p
 an|kommen     kommt      angekommen*   arrive     arrived    nothing    -                         pc
-zurück|kommen kommt      zurückgekommen* come_back came_back nothing    animal                    c
-weg|gehen     geht       weggegangen*  go_away    went_away  nothing    animal                    cm
 gehen         geht       gegangen*     go         went       goal       -                         cm
 laufen        läuft      gelaufen*     run        ran        goal       animal                    cm
-fahren        fährt      gefahren*     drive      drove      goal       -                         cm
 kommen        kommt      gekommen*     come       came       goal       animal                    cm
 regnen        regnet     geregnet      rain       rained     weather
 schneien      schneit    geschneit     snow       snowed     weather
 sagen         sagt       gesagt        say        said       that
 glauben       glaubt     geglaubt      believe    believed   that
-hoffen        hofft      gehofft       hope       hoped      that
-wissen        weiß/weißt/weiß gewusst  know       knew       that
-wissen        weiß/weißt/weiß gewusst  know       knew       whether
+wissen        weiß/weiß gewusst  know       knew       that
+wissen        weiß/weiß gewusst  know       knew       whether
 fragen        fragt      gefragt       ask        asked      whether
-sein          bin/bist/ist -           be         -          predicate
+sein          bin/ist -           be         -          predicate
 """
 
 
 def read_verb(row: list[str]) -> Verb:
-    """The verb of a line; ich and wir follow from the infinitive, du from the third person."""
+    """The verb of a line; ich and wir follow from the infinitive."""
     infinitive, third, participle, english, past, frame, kinds, adjuncts = row
     particle, _, stem = infinitive.rpartition("|")
-    first, second = stem[:-1], third[:-1] + ("t" if third[-2] in "sßz" else "st")
-    if "/" in third:
-        first, second, third = third.split("/")
+    first, third = third.split("/") if "/" in third else (stem[:-1], third)
     frame, *preposition = frame.split(":")
     auxiliary = SEIN if participle.endswith("*") else HABEN
     return Verb(
         particle,
         stem,
-        (first, second, third, stem),
+        (first, third, stem),
         participle.rstrip("*"),
         auxiliary,
         tuple(english.split("_")),
@@ -271,7 +223,6 @@ VERBS = [read_verb(row) for row in rows(VERB_TABLE, 8)]
 TIMES = (
     ("heute", "today:0", "present past modal"),
     ("gestern", "yesterday:0", "past"),
-    ("morgen", "tomorrow:0", "modal"),
     ("jetzt", "now:0", "present modal"),
     ("bald", "soon:0", "modal"),
     ("am Abend", "in:0 the:0 evening:1", "present past modal"),
@@ -280,17 +231,15 @@ TIMES = (
     ("am Sonntag", "on:0 Sunday:1", "past modal"),
     ("letzte Woche", "last:0 week:1", "past"),
     ("nach dem Essen", "after:0 the:1 meal:2", "present past modal"),
-    ("im Sommer", "in:0 the:0 summer:1", "present past modal"),
 )
 MANNERS = (("schnell", "quickly"), ("langsam", "slowly"), ("leise", "quietly"), ("vorsichtig", "carefully"))
 ADVERBS = (("oft", "often"), ("immer", "always"), ("nie", "never"))
 PLACES = (("in", "in"), ("in", "in"), ("in", "in"), ("vor", "in front of"), ("hinter", "behind"), ("neben", "next to"))
-CONTRACTIONS = {"in dem": "im", "in das": "ins", "zu dem": "zum", "zu der": "zur", "von dem": "vom"}
+CONTRACTIONS = {"in dem": "im", "in das": "ins", "zu dem": "zum", "zu der": "zur"}
 NAMES = ("Anna", "Maria", "Paul", "Jonas")
 # English subject and object, person, plural or not; German by case. "sie" is no object: her or them?
 PRONOUNS = (
     ("I", "me", 1, False, {"nominative": "ich", "accusative": "mich", "dative": "mir"}),
-    ("you", "you", 2, False, {"nominative": "du", "accusative": "dich", "dative": "dir"}),
     ("he", "him", 3, False, {"nominative": "er", "accusative": "ihn", "dative": "ihm"}),
     ("she", "her", 3, False, {"nominative": "sie", "dative": "ihr"}),
     ("we", "us", 1, True, {"nominative": "wir", "accusative": "uns", "dative": "uns"}),
@@ -303,13 +252,4 @@ ENDINGS = {
     "dative": ("em", "er", "em", "en"),
 }
 ARTICLES = {"er": "der", "e": "die", "es": "das", "en": "den", "em": "dem"}
-# German stem, English singular and plural.
-DETERMINERS = {
-    "d": ("the", "the"),
-    "dies": ("this", "these"),
-    "ein": ("a", ""),
-    "kein": ("a", "any"),
-    "mein": ("my", "my"),
-    "sein": ("his", "his"),
-    "unser": ("our", "our"),
-}
+DETERMINERS = {"d": "the", "ein": "a", "kein": "a", "mein": "my", "unser": "our"}
