@@ -1,6 +1,7 @@
 """What a training reports: to metrics.jsonl, and as a table to the terminal."""
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -80,6 +81,7 @@ class Reporter:
 def say(text: str) -> None:
     """Print a line of results to stdout, above a progress bar where there is one."""
     tqdm.write(text)
+    sys.stdout.flush()  # at once, also into a pipe
 
 
 def row(event: Validated) -> str:
