@@ -47,7 +47,7 @@ def make_model(name: str) -> Seq2Seq:
     torch.manual_seed(3)
     model = build_model(CONFIGS[name], VOCABULARY, VOCABULARY, joint=True).double().eval()
     with torch.no_grad():
-        for embedding in {model.embeddings.source, model.embeddings.target}:
+        for embedding in dict.fromkeys([model.embeddings.source, model.embeddings.target]):
             embedding.weight[PAD] = 100 * torch.randn(embedding.embedding_dim)
     return model
 

@@ -2,12 +2,13 @@
 
 import math
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from nmt.models.attention import AdditiveAttention, MultiHeadAttention, attend, attention_weights
-from nmt.models.layers import BidirectionalGRU, gru_cell, reversal, sinusoidal_positions
+from nmt.models.layers import BidirectionalGRU, Embeddings, gru_cell, reversal, sinusoidal_positions
 
 CLOSE = {"rtol": 0, "atol": 1e-10}
 
@@ -108,3 +109,15 @@ def test_positions_are_the_paper_s():
             angle = position / 10_000 ** (2 * pair / 6)
             assert math.isclose(found[row, pair], math.sin(angle), abs_tol=1e-12)
             assert math.isclose(found[row, 3 + pair], math.cos(angle), abs_tol=1e-12)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_first_weights_follow_from_the_seed_alone(tied):
+    # Six at a time, so that memory holds them at unlike addresses.
+    made = []
+    for _ in range(6):
+        torch.manual_seed(1)
+        made.append(Embeddings(9, 8, 4, tied=tied, joint=False))
+    for embeddings in made[1:]:
+        for one, other in zip(made[0].parameters(), embeddings.parameters(), strict=True):
+            assert torch.equal(one, other)

@@ -19,7 +19,8 @@ class Embeddings(nn.Module):
         self.source = self.target if tied and joint else nn.Embedding(source_size, width)
         self.output_weight = self.target.weight if tied else nn.Parameter(torch.empty(target_size, width))
         self.output_bias = nn.Parameter(torch.zeros(target_size))
-        for weight in {self.source.weight, self.target.weight, self.output_weight}:
+        # Tied ones once, and in this order whatever the run: a set's would follow from addresses in memory.
+        for weight in dict.fromkeys([self.source.weight, self.target.weight, self.output_weight]):
             # As an output layer the variance must be 1 / width (Vaswani et al. 2017, 3.4, scale it back up on input).
             nn.init.normal_(weight, std=width**-0.5)
 

@@ -1,0 +1,89 @@
+"""Lines in, lines out: independent of batches and order, and of one mind with scoring and alignment."""
+
+import random
+
+import pytest
+import torch
+
+from nmt.config import SearchConfig, SubwordConfig
+from nmt.models import build_model
+from nmt.models.base import Extraction
+from nmt.subwords import learn_subwords
+from nmt.translator import Translator
+from tests.conftest import CONFIGS
+
+WORDS = "der die das Hund Katze Haus rot blau schläft läuft und nicht heute morgen".split()  # noqa: SIM905
+
+
+def sentences(count: int, seed: int) -> list[str]:
+    draw = random.Random(seed)
+    return [" ".join(draw.choices(WORDS, k=draw.randrange(1, 9))) for _ in range(count)]
+
+
+def translator(name: str, **search: float) -> Translator:
+    """An untrained model in float64, with vocabularies of its own for each side."""
+    subwords, _ = learn_subwords(sentences(200, 1), sentences(200, 2), SubwordConfig(vocabulary_size=40, joint=False))
+    torch.manual_seed(5)
+    model = build_model(CONFIGS[name], subwords.source.size, subwords.target.size, joint=False).double().eval()
+    return Translator(
+        model, subwords, SearchConfig(beam_size=3).model_copy(update=search), torch.device("cpu"), pytest.fail
+    )
+
+
+@pytest.fixture(params=CONFIGS)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+LINES = ["", *sentences(11, 3), " ", "\u3000", *sentences(6, 4)]
+
+
+def test_translations_depend_neither_on_batch_size_nor_on_order(name):
+    usual = [t.text for t in translator(name).translate(LINES)]
+    assert len(usual) == len(LINES)
+    assert usual[0] == usual[12] == usual[13] == ""
+    for max_tokens in (1, 20, 10_000):
+        assert [t.text for t in translator(name, max_tokens=max_tokens).translate(LINES)] == usual
+    assert [t.text for t in translator(name).translate(LINES[::-1])] == usual[::-1]
+    assert translator(name).translate([]) == []
+
+
+def test_scoring_the_ids_that_search_found_gives_its_scores(name):
+    ours = translator(name, length_penalty=0.7)
+    lines = [line for line in LINES if line.strip()]
+    found = ours.translate(lines)
+    scores = ours.score_ids(ours.subwords.source.encode(lines), [t.ids for t in found])
+    for translation, score in zip(found, scores, strict=True):
+        assert translation.score == pytest.approx(score / (len(translation.ids) + 1) ** 0.7)
+
+
+def test_scores_depend_neither_on_batch_size_nor_on_order(name):
+    targets = LINES[::-1]
+    usual = translator(name).score(LINES, targets)
+    assert all(score < 0 for score in usual)
+    assert translator(name, max_tokens=1).score(LINES, targets) == pytest.approx(usual)
+    assert translator(name).score(LINES[::-1], targets[::-1]) == pytest.approx(usual[::-1])
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "rnn-without-attention"])
+def test_attention_is_of_the_given_words_whatever_the_batch(name):
+    targets = LINES[::-1]
+    for extraction in (Extraction(0), Extraction(0, head=0, shift=1)):
+        together = list(translator(name).align(LINES, targets, extraction, "space"))
+        alone = list(translator(name, max_tokens=1).align(LINES, targets, extraction, "space"))
+        for attention, other, source, target in zip(together, alone, LINES, targets, strict=True):
+            assert attention.source_words == source.split()
+            assert attention.target_words == target.split()
+            torch.testing.assert_close(attention.weights, other.weights)
+            torch.testing.assert_close(attention.weights.sum(1), torch.ones_like(attention.weights[:, 0]))
+
+
+def test_long_lines_are_cut_and_named():
+    said: list[str] = []
+    ours = translator("rnn", max_length=5)
+    cut = Translator(ours.model, ours.subwords, ours.search, ours.device, said.append)
+    lines = ["rot", "rot und blau und rot und nicht blau", "blau"]
+    assert len(cut.translate(lines, first=10)) == 3
+    assert len(said) == 1
+    assert said[0].startswith("line 11:")
+    assert "search.max_length = 5" in said[0]
