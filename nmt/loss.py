@@ -42,7 +42,9 @@ def label_smoothed_loss(
     nll = negative_log_likelihood(features, weight, bias, target)
     if not smoothing:
         return nll, nll.detach()
-    above_mean = (features * (weight[target] - weight.mean(0))).sum() + (bias[target] - bias.mean()).sum()
+    # Not weight[target]: on the CPU its backward adds up repeated targets in whatever order the threads come.
+    weight_of_target, bias_of_target = F.embedding(target, weight), bias.index_select(0, target)
+    above_mean = (features * (weight_of_target - weight.mean(0))).sum() + (bias_of_target - bias.mean()).sum()
     return nll + smoothing * above_mean, nll.detach()
 
 

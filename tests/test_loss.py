@@ -66,3 +66,22 @@ def test_log_probabilities_are_those_of_the_targets():
     every = F.linear(features, weight, bias).log_softmax(-1)
     found = log_probabilities(features, weight, bias, target)
     torch.testing.assert_close(found, every.gather(1, target[:, None])[:, 0].detach())
+
+
+def test_the_gradient_is_the_same_to_the_bit_however_threads_race():
+    generator = torch.Generator().manual_seed(0)
+    features, weight = torch.randn(40_000, 8, generator=generator), torch.randn(12, 8, generator=generator)
+    bias, target = torch.randn(12, generator=generator), torch.randint(0, 12, (40_000,), generator=generator)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = []
+        for _ in range(10):
+            leaves = [tensor.clone().requires_grad_() for tensor in (features, weight, bias)]
+            loss, _ = label_smoothed_loss(*leaves, target, 0.1)
+            found.append(torch.autograd.grad(loss, leaves))
+    finally:
+        torch.set_num_threads(threads)
+    for gradients in found[1:]:
+        for one, other in zip(found[0], gradients, strict=True):
+            assert torch.equal(one, other)
