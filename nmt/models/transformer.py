@@ -100,7 +100,7 @@ class Transformer(Seq2Seq):
         self.attention_layers = config.decoder_layers
         # The last layer but one, as in the literature (Kobayashi et al. 2020: 5 of 6 where nothing is shifted), but not
         # the first, which aligns worst. Error rates of layers 1, 2, ..., mean of heads, shift 0: on the toy corpus 32
-        # and 16 of two, 41, 21 and 19 of three; on 100 hand-aligned pairs of Multi30k 64, 38, 43 and 50 of four. No
+        # and 15 of two, 41, 21 and 19 of three; on 100 hand-aligned pairs of Multi30k 64, 38, 43 and 50 of four. No
         # single head was better than the mean on the toy corpus, and shift 1 was over 70 in all of its layers.
         self.default_extraction = Extraction(layer=min(config.decoder_layers - 1, max(1, config.decoder_layers - 2)))
         for module in [*self.encoder.modules(), *self.decoder.modules()]:
