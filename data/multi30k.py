@@ -11,8 +11,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-# The revision whose sums stand below, or the newest, should the site not know it by its short name.
-SITES = [f"https://raw.githubusercontent.com/multi30k/dataset/{name}/data/task1/raw" for name in ("a3d2e0d", "master")]
+SITE = "https://raw.githubusercontent.com/multi30k/dataset"
+REVISION, NEWEST = "a3d2e0d", "master"  # the one whose sums stand below; and if the site does not know its short name
 
 SUMS = {
     "train.en.gz": "d79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f",
@@ -56,15 +56,17 @@ def main() -> int:
 
 
 def download(name: str) -> bytes:
-    """A file's bytes, from the first site that has it; raises the last site's error."""
-    for site in SITES:
-        try:
-            with urllib.request.urlopen(f"{site}/{name}", timeout=60) as answer:
-                return bytes(answer.read())
-        except urllib.error.HTTPError:
-            if site == SITES[-1]:
-                raise
-    raise AssertionError("no site is named")
+    """A file's bytes, from the site of the data."""
+    try:
+        return read(f"{SITE}/{REVISION}/data/task1/raw/{name}")
+    except urllib.error.HTTPError:
+        return read(f"{SITE}/{NEWEST}/data/task1/raw/{name}")
+
+
+def read(address: str) -> bytes:
+    """The bytes at an address."""
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        return bytes(answer.read())
 
 
 if __name__ == "__main__":

@@ -336,10 +336,11 @@ def _sentence(tree: dict[str, Any], item: Any) -> str:
     if item["type"] == "missing":
         field = dict(keys()).get(key)
         return f"{key}: missing" + (f" ({field.description})" if field and field.description else "")
+    kinds = " or ".join(map(json.dumps, _kinds()))
     if item["type"] == "union_tag_not_found":
-        return 'model.kind: missing; it is "rnn" or "transformer"'
+        return f"model.kind: missing; it is {kinds}"
     if item["type"] == "union_tag_invalid":
-        return f'model.kind: found {json.dumps(item["input"]["kind"])}, but it is "rnn" or "transformer"'
+        return f"model.kind: found {json.dumps(item['input']['kind'])}, but it is {kinds}"
     if path[-1] == "[key]":
         name = key.removesuffix(".[key]")
         return f'{name}: the name of a test set becomes part of file names: it is not empty and holds no "/"'
@@ -353,7 +354,7 @@ def _sentence(tree: dict[str, Any], item: Any) -> str:
 def _dotted(location: Sequence[str | int]) -> str:
     """The key at a location of pydantic's."""
     path = [str(part) for part in location]
-    if path[:1] == ["model"] and path[1:2] in (["rnn"], ["transformer"]):
+    if path[0] == "model" and path[1:2] and path[1] in _kinds():
         del path[1]  # a discriminated union puts its tag there, which is no key of the file
     return ".".join(path)
 
@@ -362,14 +363,21 @@ def _siblings(tree: dict[str, Any], parent: str) -> list[str]:
     """Names that may stand in a table of the file."""
     table = tree.get("model")
     kind = table.get("kind") if isinstance(table, dict) else None
-    models: dict[str, type[ModelSection]] = {"rnn": RNNConfig, "transformer": TransformerConfig}
     if parent == "model":
-        return list(models[kind].model_fields) if isinstance(kind, str) and kind in models else ["kind", "..."]
+        return list(_kinds()[kind].model_fields) if isinstance(kind, str) and kind in _kinds() else ["kind", "..."]
     section: Any = Config
     for part in parent.split(".") if parent else []:
         fields = getattr(section, "model_fields", {})
         section = fields[part].annotation if part in fields else FilePair
     return list(getattr(section, "model_fields", FilePair.model_fields))
+
+
+def _kinds() -> dict[str, type[Section]]:
+    """The sections that [model] may be, by their kind."""
+    return {
+        get_args(model.model_fields["kind"].annotation)[0]: model
+        for model in _models(Config.model_fields["model"].annotation)
+    }
 
 
 def keys() -> Iterator[tuple[str, FieldInfo]]:
@@ -388,7 +396,7 @@ def keys() -> Iterator[tuple[str, FieldInfo]]:
 
 def describe_keys() -> str:
     """Every key with meaning, type, unit, default and bounds, as text for a terminal."""
-    lines, heading = [], ""
+    lines = []
     for section, field in Config.model_fields.items():
         for model in _models(field.annotation):
             heading = f"[{section}]"
@@ -425,13 +433,13 @@ def _default(key: FieldInfo) -> str:
 
 
 def _type(key: FieldInfo) -> str:
-    names = {int: "integer", float: "number", str: "string", bool: "true or false"}
+    names: dict[Any, str] = {int: "integer", float: "number", str: "string", bool: "true or false"}
     if get_origin(key.annotation) is Literal:
         text = " or ".join(json.dumps(value) for value in get_args(key.annotation))
     elif get_origin(key.annotation) is tuple:
         text = "array of 2 numbers"
     else:
-        text = names[key.annotation]  # type: ignore[index]  # annotation is Any to pydantic
+        text = names[key.annotation]
     bounds = [
         f"{sign} {getattr(meta, attribute)}"
         for meta in key.metadata

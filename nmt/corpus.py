@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
+from typing import Any
 
 import datasets
 import torch
@@ -87,12 +88,9 @@ def seen_lines(sets: dict[str, list[str]], training_source: Path) -> dict[str, i
     return {name: sum(line in seen for line in lines) for name, lines in sets.items()}
 
 
-def _row_lengths(column: object) -> Tensor:
+def _row_lengths(column: Any) -> Tensor:
     """(lines,) the number of ids in each row of an Arrow column of lists."""
-    chunks = [
-        torch.from_numpy(chunk.offsets.to_numpy().copy()).diff()
-        for chunk in column.chunks  # type: ignore[attr-defined]
-    ]
+    chunks = [torch.from_numpy(chunk.offsets.to_numpy().copy()).diff() for chunk in column.chunks]
     return torch.cat(chunks) if chunks else torch.zeros(0, dtype=torch.int32)
 
 

@@ -12,7 +12,7 @@ from nmt.subwords import learn_subwords
 from nmt.translator import Translator
 from tests.conftest import CONFIGS
 
-WORDS = "der die das Hund Katze Haus rot blau schläft läuft und nicht heute morgen".split()  # noqa: SIM905
+WORDS = [*("der", "die", "das", "Hund", "Katze", "Haus"), *("rot", "blau", "schläft", "läuft", "und", "nicht", "heute")]
 
 
 def sentences(count: int, seed: int) -> list[str]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nmt.config import RNNConfig
 from nmt.models.attention import AdditiveAttention
-from nmt.models.base import Extraction, Memory, Seq2Seq, State
+from nmt.models.base import Extraction, Memory, Seq2Seq, State, lengths_of
 from nmt.models.layers import BidirectionalGRU, Embeddings, gru_cell, real_positions
 
 
@@ -115,7 +115,7 @@ class RNN(Seq2Seq):
         if self.attend is not None:
             return weights @ memory.values[0][:, 0]
         half = memory.states.shape[2] // 2
-        last = memory.mask.sum(1) - 1
+        last = lengths_of(memory.mask) - 1
         forwards = memory.states[torch.arange(len(last), device=last.device), last, :half]
         context = torch.cat([forwards, memory.states[:, 0, half:]], dim=1)  # (B, 2E)
         return context[:, None].expand(-1, hypotheses, -1)
