@@ -1,4 +1,4 @@
-"""What both models are built from: embeddings, positions, feed-forward, GRU cell."""
+"""What both models are built from: dropout, embeddings, positions, feed-forward, GRU cell."""
 
 import math
 
@@ -8,6 +8,29 @@ from torch import Tensor, nn
 
 from nmt.models.base import lengths_of
 from nmt.subwords import PAD
+
+
+class Dropout(nn.Module):
+    """In training each number is 0 with probability p, else 1 / (1 - p) times itself (Srivastava et al. 2014).
+
+    On the CPU p is rounded to a 256th: eight bytes of one random integer decide over eight numbers, which takes a
+    sixth of the time of `nn.Dropout`; that was a quarter of a small Transformer's update.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu":  # a GPU has one kernel for it, and no trouble to draw numbers
+            return F.dropout(x, self.p, self.training)
+        dropped = round(self.p * 256)  # bytes below it stand for a 0
+        if not self.training or not dropped:
+            return x
+        # The whole range of the integers: without a range torch leaves the sign bit, and so every eighth byte, biased.
+        drawn = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        kept = drawn.view(torch.uint8)[: x.numel()].view(x.shape).ge_(dropped)  # 0 and 1, where they were drawn
+        return x * kept.to(x.dtype).mul_(256 / (256 - dropped))
 
 
 class Embeddings(nn.Module):
@@ -45,7 +68,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.widen = nn.Linear(width, hidden)
         self.narrow = nn.Linear(hidden, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         narrowed: Tensor = self.narrow(self.dropout(F.relu(self.widen(x))))
@@ -59,9 +82,10 @@ def gru_cell(from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
     This way the state's three products are one.
     """
     width = state.shape[-1]
-    gates = torch.sigmoid(from_input[..., : 2 * width] + from_state[..., : 2 * width])
-    reset, update = gates.split(width, dim=-1)
-    candidate = torch.tanh(torch.addcmul(from_input[..., 2 * width :], reset, from_state[..., 2 * width :]))
+    gates_input, candidate_input = from_input.split([2 * width, width], dim=-1)
+    gates_state, candidate_state = from_state.split([2 * width, width], dim=-1)
+    reset, update = torch.sigmoid(gates_input + gates_state).split(width, dim=-1)
+    candidate = torch.tanh(torch.addcmul(candidate_input, reset, candidate_state))
     return torch.lerp(candidate, state, update)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nmt.config import RNNConfig
 from nmt.models.attention import AdditiveAttention
 from nmt.models.base import Extraction, Memory, Seq2Seq, State, lengths_of
-from nmt.models.layers import BidirectionalGRU, Embeddings, gru_cell, real_positions
+from nmt.models.layers import BidirectionalGRU, Dropout, Embeddings, gru_cell, real_positions
 
 
 @final
@@ -45,7 +45,7 @@ class RNN(Seq2Seq):
         self.deep_state = nn.Linear(size, 2 * width)
         self.deep_word = nn.Linear(width, 2 * width, bias=False)
         self.deep_context = nn.Linear(context, 2 * width, bias=False)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.attention_layers = 0 if self.attend is None else 1
         self.default_extraction = None if self.attend is None else Extraction(layer=0)
         for recurrent in self.recurrent:  # A.2.3: recurrent matrices start orthogonal
@@ -64,7 +64,7 @@ class RNN(Seq2Seq):
         states = self.dropout(states)
         if self.attend is None:
             return Memory(states, mask, (), ())
-        return Memory(states, mask, (self.attend.keys(states)[:, None],), (states[:, None],))
+        return Memory(states, mask, (self.attend.keys(states).unsqueeze(1),), (states.unsqueeze(1),))
 
     def decode(self, memory: Memory, target_in: Tensor, weights: Tensor | None = None) -> Tensor:
         return self._unroll(memory, target_in, weights)[0]
@@ -90,13 +90,14 @@ class RNN(Seq2Seq):
     def _unroll(self, memory: Memory, target_in: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Features (B, T, D) and the attention (B, T, S) that they were computed with."""
         words = self.dropout(self.embeddings.target(target_in))  # (B, T, width)
-        from_words = self.word_input(words)
+        # Cut once: a slice at each time would, backwards, fill and add a tensor of all times at each time.
+        from_words = self.word_input(words).split(1, dim=1)  # T of (B, 1, 3D)
         carried = self.initial_state(memory).carried
         states, contexts, used = [], [], []
-        for time in range(target_in.shape[1]):
+        for time, from_word in enumerate(from_words):
             now = self._weights(memory, carried) if weights is None else weights[:, 0, :, time]  # (B, 1, S)
             context = self._context(memory, now, 1)
-            carried = self._advance(from_words[:, time, None], context, carried)
+            carried = self._advance(from_word, context, carried)
             states.append(carried[-1])
             contexts.append(context)
             used.append(now)
@@ -107,13 +108,13 @@ class RNN(Seq2Seq):
         """(B, K, S) what each hypothesis looks at next; queried by the state before the step."""
         if self.attend is None:
             return memory.states.new_zeros(*carried[0].shape[:2], memory.states.shape[1])
-        weights: Tensor = self.attend(carried[0], memory.keys[0][:, 0], memory.mask)
+        weights: Tensor = self.attend(carried[0], memory.keys[0].squeeze(1), memory.mask)
         return weights
 
     def _context(self, memory: Memory, weights: Tensor, hypotheses: int) -> Tensor:
         """(B, K, 2E) what is read by the weights (B, K, S)."""
         if self.attend is not None:
-            return weights @ memory.values[0][:, 0]
+            return weights @ memory.values[0].squeeze(1)
         half = memory.states.shape[2] // 2
         last = lengths_of(memory.mask) - 1
         forwards = memory.states[torch.arange(len(last), device=last.device), last, :half]

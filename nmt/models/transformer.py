@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nmt.config import TransformerConfig
 from nmt.models.attention import MultiHeadAttention, attend, attention_weights
 from nmt.models.base import Extraction, Memory, Seq2Seq, State
-from nmt.models.layers import Embeddings, FeedForward, real_positions, sinusoidal_positions
+from nmt.models.layers import Dropout, Embeddings, FeedForward, real_positions, sinusoidal_positions
 
 
 class Residual(nn.Module):
@@ -20,7 +20,7 @@ class Residual(nn.Module):
     def __init__(self, width: int, dropout: float, norm: str) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.before = norm == "pre"
 
     def enter(self, x: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class Transformer(Seq2Seq):
         ends_in_norm = config.norm == "post"
         self.encoder_norm = nn.Identity() if ends_in_norm else nn.LayerNorm(config.size)
         self.decoder_norm = nn.Identity() if ends_in_norm else nn.LayerNorm(config.size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.scale = math.sqrt(config.size)
         self.attention_layers = config.decoder_layers
         # The last layer but one, as in the literature (Kobayashi et al. 2020: 5 of 6 where nothing is shifted), but not
