@@ -181,7 +181,7 @@ def _train_one(path: Path, config: Config, arguments: argparse.Namespace) -> int
     options = [word for name, value in given.items() if value and value != "auto" for word in (f"--{name}", str(value))]
     command = f"{program} {shlex.join([*arguments.words, *options])}"
     device = hardware.choose_device(arguments.device)
-    hardware.set_threads(arguments.threads)
+    hardware.set_up(arguments.threads)
     goes_on = run.exists and not arguments.overwrite and not arguments.dry_run
     if goes_on:
         run.check_same(config)
@@ -241,7 +241,7 @@ def _translator(arguments: argparse.Namespace) -> "Translator":
     from nmt.runs import Run
     from nmt.translator import Translator
 
-    hardware.set_threads(arguments.threads)
+    hardware.set_up(arguments.threads)
     return Translator.load(Run(arguments.run), arguments.checkpoint, hardware.choose_device(arguments.device), _warn)
 
 

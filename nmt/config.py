@@ -186,7 +186,7 @@ class SearchConfig(Section):
         1000, ge=1, description="longer lines are cut, with a message, when translated, scored or aligned"
     )
     max_tokens: Annotated[int, Unit("padded source tokens")] = Field(
-        4096, ge=1, description="sentences searched at a time; changes speed and memory, not results"
+        2048, ge=1, description="sentences searched at a time; changes speed and memory, not results"
     )
 
 

@@ -65,7 +65,7 @@ def evaluate(
     files: source and references of one test set, in place of those that the runs' configs name. warn: told of lines
     that are cut.
     """
-    hardware.set_threads(threads)
+    hardware.set_up(threads)
     where = hardware.choose_device(device)
     systems = _systems(paths, checkpoint, where, warn)
     tests, notes = _tests(systems, files)

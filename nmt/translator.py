@@ -11,12 +11,12 @@ from nmt.alignment import WordAttention, WordSplit, extract, to_words
 from nmt.batching import make_batch, pad, plan_in_order_of_length
 from nmt.checkpoint import load_weights
 from nmt.config import SearchConfig
-from nmt.hardware import without_autocast
+from nmt.hardware import without_autocast, workers
 from nmt.loss import log_probabilities
 from nmt.models import build_model
 from nmt.models.base import Extraction, Seq2Seq
 from nmt.runs import Checkpoint, Run
-from nmt.search import beam_search
+from nmt.search import Hypothesis, beam_search
 from nmt.subwords import EOS, Pieces, Subwords
 
 
@@ -55,27 +55,31 @@ class Translator:
         first: the number of the first line, for messages. bar: the title of a progress bar, if one is wanted.
         """
         sources = [self._cut(ids, number) for number, ids in enumerate(self.subwords.source.encode(list(lines)), first)]
-        lengths = torch.tensor([len(ids) for ids in sources], dtype=torch.long).reshape(-1, 1)
-        empty = Translation("", [], 0.0)
-        found = [empty] * len(lines)
-        for rows in self._groups(lengths, bar):
-            rows = [row for row in rows if sources[row] and not lines[row].isspace()]
-            if not rows:
-                continue
-            limits = [
-                int(self.search.max_length_ratio * len(sources[row])) + self.search.max_length_offset for row in rows
+        found = [Translation("", [], 0.0)] * len(lines)
+        written = [row for row, line in enumerate(lines) if sources[row] and not line.isspace()]
+        with workers(self.device) as (pool, count):
+            groups = [
+                [written[index] for index in group]
+                for group in self._groups(torch.tensor([[len(sources[row])] for row in written]).reshape(-1, 1), count)
             ]
-            hypotheses = beam_search(
-                self.model,
-                pad([[*sources[row], EOS] for row in rows]).to(self.device),
-                torch.tensor(limits, device=self.device),
-                beam_size=self.search.beam_size,
-                length_penalty=self.search.length_penalty,
-            )
-            texts = self.subwords.target.decode([best[0].ids for best in hypotheses])
-            for row, best, text in zip(rows, hypotheses, texts, strict=True):
-                found[row] = Translation(text, best[0].ids, best[0].score)
+            searched = pool.map(self._search, [[sources[row] for row in group] for group in groups])
+            for group, hypotheses in zip(_shown(groups, bar), searched, strict=True):
+                texts = self.subwords.target.decode([best.ids for best in hypotheses])
+                for row, best, text in zip(group, hypotheses, texts, strict=True):
+                    found[row] = Translation(text, best.ids, best.score)
         return found
+
+    def _search(self, sources: list[list[int]]) -> list[Hypothesis]:
+        """The best hypothesis of each source, given as ids without </s>."""
+        limits = [int(self.search.max_length_ratio * len(ids)) + self.search.max_length_offset for ids in sources]
+        found = beam_search(
+            self.model,
+            pad([[*ids, EOS] for ids in sources]).to(self.device),
+            limits,
+            beam_size=self.search.beam_size,
+            length_penalty=self.search.length_penalty,
+        )
+        return [hypotheses[0] for hypotheses in found]
 
     @torch.no_grad()
     def score(self, sources: Sequence[str], targets: Sequence[str], *, bar: str | None = None) -> list[float]:
@@ -93,7 +97,7 @@ class Translator:
         targets = [self._cut(ids, number) for number, ids in enumerate(targets, 1)]
         lengths = torch.tensor([[len(s), len(t)] for s, t in zip(sources, targets, strict=True)]).reshape(-1, 2)
         scores = torch.zeros(len(sources), dtype=torch.float64)
-        for rows in self._groups(lengths, bar):
+        for rows in _shown(self._groups(lengths), bar):
             batch = make_batch([sources[row] for row in rows], [targets[row] for row in rows], torch.tensor(rows))
             batch = batch.to(self.device)
             with without_autocast(self.device):
@@ -137,7 +141,7 @@ class Translator:
         targets = [self._cut_pieces(pieces, number) for number, pieces in enumerate(targets, 1)]
         lengths = torch.tensor([[len(s.ids), len(t.ids)] for s, t in zip(sources, targets, strict=True)])
         found: list[Tensor] = [torch.empty(0)] * len(sources)
-        for rows in self._groups(lengths.reshape(-1, 2), None):
+        for rows in self._groups(lengths.reshape(-1, 2)):
             batch = make_batch(
                 [sources[row].ids for row in rows], [targets[row].ids for row in rows], torch.tensor(rows)
             ).to(self.device)
@@ -149,13 +153,14 @@ class Translator:
         for source, target, weights in zip(sources, targets, found, strict=True):
             yield to_words(weights, source, target, split)
 
-    def _groups(self, lengths: Tensor, bar: str | None) -> Iterator[list[int]]:
-        """Rows of like length, within the search's max_tokens; the longest first, so that memory fails early."""
-        groups = plan_in_order_of_length(lengths, self.search.max_tokens)[::-1]
-        with tqdm(total=len(lengths), desc=bar, unit="line", disable=None if bar else True, leave=False) as progress:
-            for group in groups:
-                yield group.tolist()
-                progress.update(len(group))
+    def _groups(self, lengths: Tensor, workers: int = 1) -> list[list[int]]:
+        """Rows of like length, within the search's max_tokens, and a share of the work for each of some workers.
+
+        The longest first, so that memory fails early.
+        """
+        share = -(-int(lengths.amax(1).sum() + len(lengths)) // workers) if len(lengths) else 1
+        groups = plan_in_order_of_length(lengths, min(self.search.max_tokens, share))
+        return [group.tolist() for group in groups[::-1]]
 
     def _cut(self, ids: list[int], number: int) -> list[int]:
         if len(ids) > self.search.max_length:
@@ -164,3 +169,12 @@ class Translator:
 
     def _cut_pieces(self, pieces: Pieces, number: int) -> Pieces:
         return Pieces(self._cut(pieces.ids, number), pieces.offsets[: self.search.max_length], pieces.text)
+
+
+def _shown(groups: list[list[int]], bar: str | None) -> Iterator[list[int]]:
+    """The groups, with a progress bar of that title, if one is wanted, that counts their rows."""
+    rows = sum(map(len, groups))
+    with tqdm(total=rows, desc=bar, unit="line", disable=None if bar else True, leave=False) as progress:
+        for group in groups:
+            yield group
+            progress.update(len(group))

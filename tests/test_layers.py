@@ -7,8 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nmt.models.attention import AdditiveAttention, MultiHeadAttention, attend, attention_weights
-from nmt.models.layers import BidirectionalGRU, Embeddings, gru_cell, reversal, sinusoidal_positions
+from nmt.models.attention import (
+    AdditiveAttention,
+    CrossAttention,
+    SelfAttention,
+    additive_mask,
+    attend,
+    attention_weights,
+    read,
+)
+from nmt.models.layers import BidirectionalGRU, Dropout, Embeddings, gru_cell, reversal, sinusoidal_positions
 
 CLOSE = {"rtol": 0, "atol": 1e-10}
 
@@ -23,13 +31,15 @@ def test_fused_attention_equals_written_out_attention():
     for tensor in (query, keys, values):
         tensor.requires_grad_()
     gradients = []
-    for read in (
-        attend(query, keys, values, mask[:, None, None]),
+    for context in (
         attention_weights(query, keys, mask[:, None, None]) @ values,
+        attend(query, keys, values, mask[:, None, None]),
+        read(query, keys, values, additive_mask(mask[:, None, None], values)),
     ):
-        gradients.append([read, *torch.autograd.grad(read.square().sum(), (query, keys, values))])
-    for fused, written in zip(*gradients, strict=True):
+        gradients.append([context, *torch.autograd.grad(context.square().sum(), (query, keys, values))])
+    for written, fused, batched in zip(*gradients, strict=True):
         torch.testing.assert_close(fused, written, **CLOSE)
+        torch.testing.assert_close(batched, written, **CLOSE)
 
 
 def test_causal_attention_equals_a_triangular_mask():
@@ -39,20 +49,54 @@ def test_causal_attention_equals_a_triangular_mask():
     torch.testing.assert_close(attend(query, keys, values, causal=True), expected, **CLOSE)
 
 
-def test_multi_head_attention_equals_the_library():
-    ours = MultiHeadAttention(12, 3).double()
+def test_cross_attention_equals_the_library():
+    ours = CrossAttention(12, 3).double()
     library = nn.MultiheadAttention(12, 3, batch_first=True).double()
     with torch.no_grad():
-        library.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
-        library.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key.bias, ours.value.bias]))
-        library.out_proj.weight.copy_(ours.out.weight)
-        library.out_proj.bias.copy_(ours.out.bias)
+        library.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key_value.weight]))
+        library.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key_value.bias]))
+        library.out_proj.load_state_dict(ours.out.state_dict())
     x, memory = random(2, 5, 12), random(2, 7, 12)
     expected, expected_weights = library(x, memory, memory, average_attn_weights=False)
     keys, values = ours.keys_values(memory)
     torch.testing.assert_close(ours.merge(attend(ours.queries(x), keys, values)), expected, **CLOSE)
     weights = attention_weights(ours.queries(x), keys, torch.ones(7, dtype=torch.bool))
     torch.testing.assert_close(weights, expected_weights, **CLOSE)
+
+
+def test_self_attention_equals_the_library():
+    ours = SelfAttention(12, 3).double()
+    library = nn.MultiheadAttention(12, 3, batch_first=True).double()
+    with torch.no_grad():
+        library.in_proj_weight.copy_(ours.query_key_value.weight)
+        library.in_proj_bias.copy_(ours.query_key_value.bias)
+        library.out_proj.load_state_dict(ours.out.state_dict())
+    x = random(2, 5, 12)
+    expected, _ = library(x, x, x, need_weights=False)
+    torch.testing.assert_close(ours.merge(attend(*ours.project(x))), expected, **CLOSE)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.5])
+def test_dropout_keeps_what_it_should_everywhere(p):
+    torch.manual_seed(1)
+    x = torch.full((1001, 203), 2.0, requires_grad=True)  # a size that no eight divides
+    dropped = Dropout(p)(x)
+    kept = dropped != 0
+    scale = dropped[kept].unique()
+    assert len(scale) == 1  # all kept numbers are scaled alike, so that the expectation is x
+    assert abs(2 / scale.item() - (1 - p)) <= 1 / 512
+    dropped.sum().backward()
+    torch.testing.assert_close(x.grad, kept * scale / 2)
+    # Each of the eight numbers that share a random integer is kept as often as another, and they do not go together.
+    shares = kept.flatten()[: 8 * 25000].view(-1, 8).double()
+    assert torch.allclose(shares.mean(0), 1 - torch.tensor(p).double(), atol=0.015)
+    assert (torch.corrcoef(shares.T) - torch.eye(8)).abs().max() < 0.03
+
+
+def test_dropout_does_nothing_when_it_should_not():
+    x = random(3, 4)
+    assert Dropout(0.5).eval()(x) is x
+    assert Dropout(0.0)(x) is x
 
 
 def test_additive_attention_equals_the_paper_s_formula():

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from nmt.batching import pad
 from nmt.models.base import Memory, Seq2Seq, State
-from nmt.search import FORBIDDEN, beam_search
+from nmt.search import FORBIDDEN, beam_search, best_pieces
 from nmt.subwords import BOS, EOS
 from tests.conftest import random_pairs
 
@@ -42,7 +42,7 @@ class Table(Seq2Seq):
 
     @property
     def output(self):
-        raise AssertionError("search must not read the output layer")
+        return torch.eye(len(self.logits)).double(), torch.zeros(len(self.logits)).double()  # features are logits
 
     def log_probability(self, ids):
         """Of ids and </s>."""
@@ -57,9 +57,7 @@ class Table(Seq2Seq):
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 def test_a_wide_beam_finds_the_exhaustive_optimum(seed, length_penalty):
     model, longest = Table(8, seed), 4  # three free pieces
-    found = beam_search(
-        model, torch.tensor([[6, EOS]]), torch.tensor([longest]), beam_size=200, length_penalty=length_penalty
-    )[0]
+    found = beam_search(model, torch.tensor([[6, EOS]]), [longest], beam_size=200, length_penalty=length_penalty)[0]
     scores = {
         ids: model.log_probability(ids) / (len(ids) + 1) ** length_penalty
         for length in range(longest)
@@ -86,19 +84,32 @@ def greedy(model, source, longest):
 
 
 SOURCES = random_pairs([(3, 0), (9, 0), (1, 0), (6, 0), (6, 0), (2, 0), (4, 0)])[0]
-LIMITS = torch.tensor([9, 15, 4, 1, 12, 6, 8])
+LIMITS = [9, 15, 4, 1, 12, 6, 8]
 
 
 def search(model, rows, beam_size):
     source = pad([[*SOURCES[row], EOS] for row in rows])
-    return beam_search(model, source, LIMITS[rows], beam_size=beam_size, length_penalty=0.8)
+    return beam_search(model, source, [LIMITS[row] for row in rows], beam_size=beam_size, length_penalty=0.8)
 
 
 def test_beam_one_equals_greedy(model):
     rows = list(range(len(SOURCES)))
     for row, hypotheses in zip(rows, search(model, rows, 1), strict=True):
         assert len(hypotheses) == 1
-        assert hypotheses[0].ids == greedy(model, torch.tensor([[*SOURCES[row], EOS]]), int(LIMITS[row]))
+        assert hypotheses[0].ids == greedy(model, torch.tensor([[*SOURCES[row], EOS]]), LIMITS[row])
+
+
+@pytest.mark.parametrize("size", [1, 7, 49, 50, 51, 275, 300, 8000])
+@pytest.mark.parametrize("count", [1, 2, 10])
+def test_best_pieces_are_those_of_a_plain_top_k(size, count):
+    logits = torch.randn(6, size, generator=torch.Generator().manual_seed(size))
+    logits[0] = logits[0].sort().values  # the best stand together
+    logits[1, 1:] = -torch.inf
+    values, pieces = best_pieces(logits, count)
+    expected = logits.topk(min(count, size)).values
+    assert torch.equal(values.sort(descending=True).values, expected)
+    assert torch.equal(logits.gather(1, pieces), values)
+    assert all(len(set(row)) == len(row) for row in pieces.tolist())
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])

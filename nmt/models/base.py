@@ -38,13 +38,22 @@ class Memory:
     keys: tuple[Tensor, ...]  # of each layer with cross-attention, (B, H, S, ·), already projected
     values: tuple[Tensor, ...]  # the same
 
+    def contiguous(self) -> "Memory":
+        """The same laid out for many reads: what `encode` gives may be views into larger tensors."""
+        return Memory(
+            self.states.contiguous(),
+            self.mask,
+            tuple(keys.contiguous() for keys in self.keys),
+            tuple(values.contiguous() for values in self.values),
+        )
+
     def keep(self, sentences: Tensor) -> "Memory":
         """The memory of some of the sentences, by their indices."""
         return Memory(
-            self.states[sentences],
-            self.mask[sentences],
-            tuple(keys[sentences] for keys in self.keys),
-            tuple(values[sentences] for values in self.values),
+            self.states.index_select(0, sentences),
+            self.mask.index_select(0, sentences),
+            tuple(keys.index_select(0, sentences) for keys in self.keys),
+            tuple(values.index_select(0, sentences) for values in self.values),
         )
 
 
@@ -61,9 +70,9 @@ class State:
         """The state of some of the sentences, by their indices."""
         return replace(
             self,
-            carried=tuple(tensor[sentences] for tensor in self.carried),
-            entries=tuple(tensor[sentences] for tensor in self.entries),
-            visible=self.visible[sentences],
+            carried=tuple(tensor.index_select(0, sentences) for tensor in self.carried),
+            entries=tuple(tensor.index_select(0, sentences) for tensor in self.entries),
+            visible=self.visible.index_select(0, sentences),
         )
 
     def reorder(self, parents: Tensor) -> "State":
@@ -112,7 +121,7 @@ class Seq2Seq(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def step(self, memory: Memory, state: State, tokens: Tensor) -> tuple[Tensor, State]:
-        """Logits (B, K, V) after the tokens (B, K), and the next state; uses `state` up."""
+        """Features (B, K, D) after the tokens (B, K), and the next state; uses `state` up."""
 
     @abc.abstractmethod
     def attention(self, memory: Memory, target_in: Tensor, layers: Sequence[int]) -> Tensor:

@@ -1,5 +1,6 @@
 """What both models are built from: dropout, embeddings, positions, feed-forward, GRU cell."""
 
+import functools
 import math
 
 import torch
@@ -53,12 +54,25 @@ def sinusoidal_positions(start: int, length: int, width: int, like: Tensor) -> T
 
     Sines stand in the first half, cosines in the second: a permutation of the paper's.
     """
-    positions = torch.arange(start, start + length, device=like.device, dtype=torch.float64)
-    rates = torch.exp(
-        torch.arange(width // 2, device=like.device, dtype=torch.float64) * (-math.log(10_000) * 2 / width)
-    )
+    end = start + length
+    return _position_table(1 << end.bit_length(), width, like.dtype, like.device)[start:end]
+
+
+@functools.lru_cache(maxsize=32)  # a search asks for one position at each step
+def _position_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    positions = torch.arange(length, device=device, dtype=torch.float64)
+    rates = torch.exp(torch.arange(width // 2, device=device, dtype=torch.float64) * (-math.log(10_000) * 2 / width))
     angles = positions[:, None] * rates  # (length, width / 2)
-    return torch.cat([angles.sin(), angles.cos()], dim=1).to(like.dtype)
+    return torch.cat([angles.sin(), angles.cos()], dim=1).to(dtype)
+
+
+def linear(inputs: int, *outputs: int) -> nn.Linear:
+    """One linear layer for several matrices side by side, each drawn by itself (Glorot & Bengio 2010); biases are 0."""
+    layer = nn.Linear(inputs, sum(outputs))
+    for weight in layer.weight.detach().split(outputs):
+        nn.init.xavier_uniform_(weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class FeedForward(nn.Module):
@@ -66,12 +80,12 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.widen = nn.Linear(width, hidden)
-        self.narrow = nn.Linear(hidden, width)
+        self.widen = linear(width, hidden)
+        self.narrow = linear(hidden, width)
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        narrowed: Tensor = self.narrow(self.dropout(F.relu(self.widen(x))))
+        narrowed: Tensor = self.narrow(self.dropout(F.relu_(self.widen(x))))
         return narrowed
 
 

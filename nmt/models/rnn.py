@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import cast, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nmt.config import RNNConfig
@@ -84,8 +83,7 @@ class RNN(Seq2Seq):
         weights = self._weights(memory, state.carried)
         context = self._context(memory, weights, tokens.shape[1])
         carried = self._advance(self.word_input(words), context, state.carried)
-        logits = F.linear(self._deep_output(carried[-1], words, context), *self.output)
-        return logits, State(carried, (), state.visible, state.length + 1)
+        return self._deep_output(carried[-1], words, context), State(carried, (), state.visible, state.length + 1)
 
     def _unroll(self, memory: Memory, target_in: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Features (B, T, D) and the attention (B, T, S) that they were computed with."""

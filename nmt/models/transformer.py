@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from typing import cast, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nmt.config import TransformerConfig
-from nmt.models.attention import MultiHeadAttention, attend, attention_weights
+from nmt.models.attention import CrossAttention, SelfAttention, additive_mask, attend, attention_weights, read
 from nmt.models.base import Extraction, Memory, Seq2Seq, State
 from nmt.models.layers import Dropout, Embeddings, FeedForward, real_positions, sinusoidal_positions
 
@@ -38,16 +37,15 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.attention = MultiHeadAttention(config.size, config.heads)
+        self.attention = SelfAttention(config.size, config.heads)
         self.attention_frame = Residual(config.size, config.dropout, config.norm)
         self.feed_forward = FeedForward(config.size, config.feed_forward_size, config.dropout)
         self.feed_forward_frame = Residual(config.size, config.dropout, config.norm)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, S, D) of (B, S, D); mask (B, 1, 1, S)."""
-        inside = self.attention_frame.enter(x)
-        read = attend(self.attention.queries(inside), *self.attention.keys_values(inside), mask)
-        x = self.attention_frame.leave(x, self.attention.merge(read))
+        context = attend(*self.attention.project(self.attention_frame.enter(x)), mask)
+        x = self.attention_frame.leave(x, self.attention.merge(context))
         return self.feed_forward_frame.leave(x, self.feed_forward(self.feed_forward_frame.enter(x)))
 
 
@@ -56,30 +54,32 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(config.size, config.heads)
+        self.self_attention = SelfAttention(config.size, config.heads)
         self.self_frame = Residual(config.size, config.dropout, config.norm)
-        self.cross_attention = MultiHeadAttention(config.size, config.heads)
+        self.cross_attention = CrossAttention(config.size, config.heads)
         self.cross_frame = Residual(config.size, config.dropout, config.norm)
         self.feed_forward = FeedForward(config.size, config.feed_forward_size, config.dropout)
         self.feed_forward_frame = Residual(config.size, config.dropout, config.norm)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (B, H, T, Dh) of self-attention."""
-        inside = self.self_frame.enter(x)
-        return self.self_attention.queries(inside), *self.self_attention.keys_values(inside)
+        return self.self_attention.project(self.self_frame.enter(x))
 
-    def join(self, x: Tensor, read: Tensor) -> Tensor:
-        """(B, T, D) after self-attention has read (B, H, T, Dh)."""
-        return self.self_frame.leave(x, self.self_attention.merge(read))
+    def join(self, x: Tensor, context: Tensor) -> Tensor:
+        """(B, T, D) after self-attention has read a context (B, H, T, Dh)."""
+        return self.self_frame.leave(x, self.self_attention.merge(context))
 
     def ask(self, x: Tensor) -> Tensor:
         """Queries (B, H, T, Dh) of cross-attention."""
         return self.cross_attention.queries(self.cross_frame.enter(x))
 
-    def finish(self, x: Tensor, read: Tensor) -> Tensor:
-        """(B, T, D) after cross-attention has read (B, H, T, Dh), and the feed-forward layer."""
-        x = self.cross_frame.leave(x, self.cross_attention.merge(read))
+    def finish(self, x: Tensor, context: Tensor) -> Tensor:
+        """(B, T, D) after cross-attention has read a context (B, H, T, Dh), and the feed-forward layer."""
+        x = self.cross_frame.leave(x, self.cross_attention.merge(context))
         return self.feed_forward_frame.leave(x, self.feed_forward(self.feed_forward_frame.enter(x)))
+
+
+ROOM = 64  # entries that a buffer has room for at first: a dozen steps of a beam of 5, before it is copied to grow
 
 
 @final
@@ -103,10 +103,6 @@ class Transformer(Seq2Seq):
         # and 15 of two, 41, 21 and 19 of three; on 100 hand-aligned pairs of Multi30k 64, 38, 43 and 50 of four. No
         # single head was better than the mean on the toy corpus, and shift 1 was over 70 in all of its layers.
         self.default_extraction = Extraction(layer=min(config.decoder_layers - 1, max(1, config.decoder_layers - 2)))
-        for module in [*self.encoder.modules(), *self.decoder.modules()]:
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                nn.init.zeros_(module.bias)
 
     @property
     def _layers(self) -> Sequence[DecoderLayer]:
@@ -160,7 +156,9 @@ class Transformer(Seq2Seq):
         own = torch.eye(hypotheses, dtype=torch.bool, device=tokens.device).expand(sentences, -1, -1)
         visible = torch.cat([state.visible, own], dim=2)  # (B, K, P)
         past, held = state.visible.shape[2], visible.shape[2]
-        mask = memory.mask[:, None, None]
+        # All layers and heads add the same masks to their scores.
+        among_entries = additive_mask(visible[:, None], memory.states)  # (B, 1, K, P)
+        among_source = additive_mask(memory.mask[:, None, None], memory.states)  # (B, 1, 1, S)
         # All hypotheses of a sentence stand at the same position: the K queries of a step are a target of length K.
         x = self._embed(self.embeddings.target, tokens, state.length, together=True)  # (B, K, D)
         entries: list[Tensor] = []
@@ -169,12 +167,9 @@ class Transformer(Seq2Seq):
             keys = _append(state.entries[2 * index], past, key)
             values = _append(state.entries[2 * index + 1], past, value)
             entries += [keys, values]
-            weights = attention_weights(query, keys[:, :, :held], visible[:, None])
-            x = layer.join(x, weights @ values[:, :, :held])
-            weights = attention_weights(layer.ask(x), memory.keys[index], mask)
-            x = layer.finish(x, weights @ memory.values[index])
-        logits = F.linear(self.decoder_norm(x), *self.output)
-        return logits, State((), tuple(entries), visible, state.length + 1)
+            x = layer.join(x, read(query, keys.narrow(2, 0, held), values.narrow(2, 0, held), among_entries))
+            x = layer.finish(x, read(layer.ask(x), memory.keys[index], memory.values[index], among_source))
+        return self.decoder_norm(x), State((), tuple(entries), visible, state.length + 1)
 
     def _embed(self, embedding: nn.Module, ids: Tensor, start: int, *, together: bool = False) -> Tensor:
         """(B, T, D) of ids (B, T) at positions start, start + 1, ..., or all at `start` when together."""
@@ -186,6 +181,6 @@ def _append(buffer: Tensor, used: int, new: Tensor) -> Tensor:
     """The buffer (B, H, P or more, Dh) with new entries (B, H, K, Dh) behind its first `used`; grown by doubling."""
     missing = used + new.shape[2] - buffer.shape[2]
     if missing > 0:
-        buffer = torch.cat([buffer, new.new_empty(*new.shape[:2], max(missing, used), new.shape[3])], dim=2)
-    buffer[:, :, used : used + new.shape[2]] = new
+        buffer = torch.cat([buffer, new.new_empty(*new.shape[:2], max(missing, used, ROOM), new.shape[3])], dim=2)
+    buffer.narrow(2, used, new.shape[2]).copy_(new)
     return buffer
