@@ -182,8 +182,10 @@ def others_of(arguments: argparse.Namespace, exported: str) -> list[Searcher]:
     """What ours is compared with. exported: what keeps CTranslate2 from searching, if anything does."""
     threads = arguments.threads
     # On two cores two workers of one thread are far faster than one of two, whose threads wait for each other.
-    workers = [{"workers": threads, "threads": 1, "batch_size": size} for size in (16, 32, 64)]
-    workers += [{"workers": 1, "threads": threads, "batch_size": size} for size in (64, 128)]
+    shapes = dict.fromkeys(
+        [*((threads, 1, size) for size in (16, 32, 64)), *((1, threads, size) for size in (64, 128))]
+    )
+    workers = [{"workers": workers, "threads": each, "batch_size": size} for workers, each, size in shapes]
     program = (sys.executable, str(PEERS / "ctranslate2_search.py"))
     others = [
         Searcher("nmt, text", OWN, ALL, [{"text": 1}]),
