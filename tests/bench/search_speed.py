@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from nmt import hardware
-from nmt.config import InputError
+from nmt.config import InputError, RNNConfig, TransformerConfig
 from nmt.lines import read_lines
 from nmt.models.export import export_ctranslate2
 from nmt.runs import Run
@@ -178,33 +178,43 @@ def compare(ours: Searcher, others: Sequence[Searcher], task: Task, rounds: int)
                 other.missing = str(error)
 
 
-def others_of(arguments: argparse.Namespace, exported: str) -> list[Searcher]:
+def others_of(arguments: argparse.Namespace, model: RNNConfig | TransformerConfig, exported: str) -> list[Searcher]:
     """What ours is compared with. exported: what keeps CTranslate2 from searching, if anything does."""
     threads = arguments.threads
     # On two cores two workers of one thread are far faster than one of two, whose threads wait for each other.
-    shapes = dict.fromkeys(
-        [*((threads, 1, size) for size in (16, 32, 64)), *((1, threads, size) for size in (64, 128))]
-    )
-    workers = [{"workers": workers, "threads": each, "batch_size": size} for workers, each, size in shapes]
-    program = (sys.executable, str(PEERS / "ctranslate2_search.py"))
-    others = [
-        Searcher("nmt, text", OWN, ALL, [{"text": 1}]),
-        Searcher("CTranslate2", program, ALL, workers, missing=exported),
+    shapes = [*((threads, 1, size) for size in (16, 32, 64)), *((1, threads, size) for size in (64, 128))]
+    workers = [
+        {"workers": workers, "threads": each, "batch_size": size} for workers, each, size in dict.fromkeys(shapes)
     ]
-    for option, name in (("joeynmt", "JoeyNMT"), ("eole", "Eole")):
-        python = getattr(arguments, option)
-        others.append(
-            Searcher(
-                name,
-                (str(python), str(PEERS / f"{option}_search.py")),
-                GIVEN_LENGTH,
-                [{"batch_size": size} for size in (32, 64, 128)],
-                missing=""
-                if python
-                else f"the yardstick is missing; --{option} PYTHON names an environment that has it",
-            )
-        )
-    return others
+    batches = [{"batch_size": size} for size in (16, 32, 64, 128)]
+    # How wide JoeyNMT's output layer is by itself, and, to compare like with like, made as wide as ours.
+    widths = {"JoeyNMT": model.size if model.kind == "transformer" else model.decoder_size}
+    if model.kind == "rnn":
+        widths["JoeyNMT, our output width"] = model.embedding_size
+    return [
+        Searcher("nmt, text", OWN, ALL, [{"text": 1}]),
+        Searcher("CTranslate2", (sys.executable, str(PEERS / "ctranslate2_search.py")), ALL, workers, exported),
+        *(
+            peer(name, "joeynmt", arguments.joeynmt, model, [setting | {"output_width": width} for setting in batches])
+            for name, width in widths.items()
+        ),
+        peer("Eole", "eole", arguments.eole, model, batches),
+    ]
+
+
+def peer(
+    name: str, option: str, python: Path | None, model: RNNConfig | TransformerConfig, settings: Sequence[Setting]
+) -> Searcher:
+    """A translator of an environment of its own, with what keeps it from searching."""
+    missing = ""
+    if python is None:
+        missing = f"the yardstick is missing; --{option} PYTHON names an environment that holds it"
+    elif model.kind == "rnn" and not (
+        (model.attention, model.encoder_layers, model.decoder_layers) == ("additive", 1, 1)
+        and 2 * model.encoder_size == model.decoder_size == model.attention_size
+    ):
+        missing = "cannot be set up like this model"
+    return Searcher(name, (str(python), str(PEERS / f"{option}_search.py")), GIVEN_LENGTH, settings, missing)
 
 
 def measure(run: Run, arguments: argparse.Namespace, folder: Path) -> Figures:
@@ -219,20 +229,21 @@ def measure(run: Run, arguments: argparse.Namespace, folder: Path) -> Figures:
         export_ctranslate2(translator.model, translator.subwords, translator.search, folder / "exported")
     except InputError as error:
         exported = str(error)
+    config = run.config()
     task = {
         "run": str(run.path.absolute()),
         "exported": str(folder / "exported"),
-        "model": run.config().model.model_dump(),
+        "model": config.model.model_dump(),
+        "training": config.training.model_dump(),
         "search": translator.search.model_dump(),
-        "source_size": translator.subwords.source.size,
-        "target_size": translator.subwords.target.size,
+        "target_pieces": translator.subwords.target.pieces,
         "threads": arguments.threads,
         "lines": lines,
         "sources": sources,
         "pieces": [[pieces[piece] for piece in ids] for ids in sources],
     }
     peak = matrix_peak()
-    ours, others = Searcher("nmt", OWN, ALL, [{"text": 0}]), others_of(arguments, exported)
+    ours, others = Searcher("nmt", OWN, ALL, [{"text": 0}]), others_of(arguments, config.model, exported)
     compare(ours, others, task, arguments.rounds)
 
     heading = ["sentences/s, ratios", *(measurement.heading for measurement in ALL)]
@@ -246,7 +257,7 @@ def measure(run: Run, arguments: argparse.Namespace, folder: Path) -> Figures:
             print(f"{other.name}: {other.missing}")
         elif len(other.settings) > 1:
             settings = (f"{name}: {in_words(setting)}" for name, setting in other.chosen.items())
-            print(f"{other.name}'s best settings: {'; '.join(settings)}")
+            print(f"best settings of {other.name}: {'; '.join(settings)}")
     lengths = (f"{searcher.name} {searcher.tokens['beam5']:.1f}" for searcher in shown if "beam5" in searcher.tokens)
     print(f"target tokens a sentence, beam 5, of free length: {', '.join(lengths)}\n")
     figures: Figures = {"matrix_peak_gflops": peak, "sentences": len(lines)}
