@@ -110,6 +110,16 @@ def _parser() -> argparse.ArgumentParser:
         "between spaces (%(default)s)",
     )
 
+    export = commands.add_parser(
+        "export",
+        help="write a run for another program",
+        description="Write a Transformer run as a model of CTranslate2, with all that is needed to translate with it.",
+    )
+    export.add_argument("run", type=Path, metavar="RUN")
+    export.add_argument("--to", choices=("ctranslate2",), required=True, help="whose format")
+    export.add_argument("folder", type=Path, metavar="DIR", help="where to, a new or empty folder")
+    export.set_defaults(command=_export)
+
     keys = commands.add_parser("keys", help="every key of a config", description="Print every key of a config.")
     keys.set_defaults(command=_keys)
 
@@ -118,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
             "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (%(default)s)"
         )
         command.add_argument("--threads", type=_count, default=0, metavar="N", help="CPU threads (as many as cores)")
-    for command in (evaluate, translate, score, align):
+    for command in (evaluate, translate, score, align, export):
         command.add_argument(
             "--checkpoint",
             choices=CHECKPOINTS,
@@ -282,6 +292,17 @@ def _align(arguments: argparse.Namespace) -> int:
         raise InputError(f"{arguments.run.absolute()}: this model has no attention, so there is no alignment to read")
     for attention in translator.align(sources, targets, extraction, arguments.words):
         print(pharaoh(links(attention)))
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from nmt import hardware
+    from nmt.models.export import export_ctranslate2
+    from nmt.runs import Run
+    from nmt.translator import Translator
+
+    translator = Translator.load(Run(arguments.run), arguments.checkpoint, hardware.choose_device("cpu"), warn=_warn)
+    print(export_ctranslate2(translator.model, translator.subwords, translator.search, arguments.folder))
     return 0
 
 

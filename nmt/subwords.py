@@ -36,6 +36,11 @@ class Vocabulary:
         self._processor = SentencePieceProcessor(model_proto=model)
         self.size: int = self._processor.vocab_size()
 
+    @property
+    def pieces(self) -> list[str]:
+        """The piece of each id, as SentencePiece writes it."""
+        return [self._processor.id_to_piece(piece) for piece in range(self.size)]
+
     def encode(self, lines: list[str]) -> list[list[int]]:
         """Ids of each line, without <s> and </s>."""
         ids: list[list[int]] = self._processor.encode(lines)

@@ -696,6 +696,31 @@ def test_damaged_runs_are_told(place: Place, tmp_path: Path, give: Any) -> None:
     refused(give("translate", str(other)), other / "checkpoints" / "best.safetensors", "does not fit")
 
 
+@pytest.mark.parametrize("checkpoint", ["best", "last", "average"])
+def test_a_transformer_is_exported_with_the_weights_asked_for(place: Place, give: Any, checkpoint: str) -> None:
+    ctranslate2 = pytest.importorskip("ctranslate2")
+    outcome = give("export", "runs/transformer", "--checkpoint", checkpoint, "--to", "ctranslate2", checkpoint)
+    assert outcome.code == 0 and outcome.out.startswith(f"{checkpoint}: ") and outcome.error == ""
+    options = ["--checkpoint", checkpoint, "--source", "plain.de", "--target", "plain.en"]
+    scores = [float(line) for line in give("score", "runs/transformer", *options).lines]
+    subwords = runs.Run(place.path / "runs" / "transformer").subwords()
+    sides = (("plain.de", subwords.source), ("plain.en", subwords.target))
+    source, target = (
+        [[side.pieces[piece] for piece in ids] for ids in side.encode(read_lines(place.path / name))]
+        for name, side in sides
+    )
+    results = ctranslate2.Translator(str(place.path / checkpoint), intra_threads=1).score_batch(source, target)
+    assert [sum(result.log_probs) for result in results] == pytest.approx(scores, abs=1e-3)
+    refused(give("export", "runs/transformer", "--to", "ctranslate2", checkpoint), place.path / checkpoint)
+
+
+def test_what_cannot_be_exported_is_refused(place: Place, give: Any) -> None:
+    pytest.importorskip("ctranslate2")
+    refused(give("export", "runs/rnn", "--to", "ctranslate2", "rnn-exported"), "CTranslate2 has Transformers only")
+    assert not (place.path / "rnn-exported").exists()
+    assert give("export", "runs/transformer", "--to", "onnx", "other").code == 2
+
+
 def test_a_place_that_cannot_be_written_is_told_before_the_work(place: Place, give: Any) -> None:
     for run in ("plain.de", "plain.de/run"):
         outcome = give("train", "rnn.toml", "--run", run)

@@ -7,7 +7,8 @@ PACKAGE = Path(__file__).parent.parent / "nmt"
 
 READING_ORDER = """
     config lines hardware subwords corpus batching
-    models.base models.layers models.attention models.rnn models.transformer models
+    models.base models.layers models.attention models.rnn models.transformer
+    models.export models
     loss search alignment scores plotting checkpoint runs events translator
     preparation training evaluation cli
 """
