@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 
-def matrix_peak(size: int = 2048, repetitions: int = 12) -> float:
+def matrix_peak(size: int = 2048, repetitions: int = 30) -> float:
     """GFLOP/s of a float32 product of two square matrices on torch's threads: the best of some repetitions."""
     left, right, product = torch.rand(size, size), torch.rand(size, size), torch.empty(size, size)
     seconds = []

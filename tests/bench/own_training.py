@@ -44,7 +44,7 @@ def main() -> None:
 def milliseconds_by_phase(updater: Updater, plan: Sequence[Tensor]) -> dict[str, float]:
     """Milliseconds an update that each of its phases takes, in an update taken apart."""
     corpus, parameters = updater.prepared.corpus, list(updater.prepared.model.parameters())
-    seconds = dict.fromkeys(("batch", "forward", "backward", "optimiser"), 0.0)
+    seconds = dict.fromkeys(("batch", "forward_and_loss", "backward", "clip_and_optimiser"), 0.0)
     for lines in plan:
         marks = [time.perf_counter()]
         batch = make_batch(*corpus.ids(lines), lines)

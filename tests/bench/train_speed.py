@@ -187,7 +187,7 @@ def measure(path: Path, arguments: argparse.Namespace, folder: Path) -> Figures:
         for lines in plan
     )
     achieved = operations / ours.mean("seconds") / 1e9
-    phases = {phase: ours.mean(phase) for phase in ("batch", "forward", "backward", "optimiser")}
+    phases = {phase: ours.mean(phase) for phase in ("batch", "forward_and_loss", "backward", "clip_and_optimiser")}
     lines = [
         f"{path}: {len(prepared.corpus.kept):,} pairs, {len(plan):,} timed updates, {arguments.threads} threads",
         "",
@@ -195,7 +195,7 @@ def measure(path: Path, arguments: argparse.Namespace, folder: Path) -> Figures:
         *(peer.missing for peer in peers if peer.missing),
         "",
         "our milliseconds an update, taken apart: "
-        + ", ".join(f"{phase} {figure:,.1f}" for phase, figure in phases.items()),
+        + ", ".join(f"{phase.replace('_', ' ')} {figure:,.1f}" for phase, figure in phases.items()),
         f"our matrix products on real tokens: {achieved:,.0f} GFLOP/s, {achieved / peak:.1%} of this machine's "
         f"{peak:,.0f}",
         "",

@@ -23,16 +23,23 @@ from measure import Finished, Stopwatch, read_task, write_result
 
 
 class Timed(eole.trainer.Trainer):
-    """The trainer, telling a stopwatch of each update."""
+    """The trainer, telling a stopwatch of each update, and leaving the result when it is done."""
 
     stopwatch: Stopwatch
+    folder: Path
+
+    def train(self, *arguments: Any, **options: Any) -> None:
+        try:
+            super().train(*arguments, **options)
+        except Finished:
+            parameters = sum(weight.numel() for weight in self.model.parameters())
+            write_result(self.folder, self.stopwatch.result(parameters))
 
     def _train_step(self, batches: Any, *arguments: Any, **options: Any) -> None:
         [batch] = batches
         target = batch["tgt"]
         real = int(target[:, 1:].ne(self.train_loss.padding_idx).sum())
         self.stopwatch.begin(real, len(target) * max(batch["src"].shape[1], target.shape[1]))
-        Timed.parameters = sum(weight.numel() for weight in self.model.parameters())
         super()._train_step(batches, *arguments, **options)
 
 
@@ -118,12 +125,9 @@ def main() -> None:
     folder = Path(sys.argv[1])
     task = read_task(folder)
     torch.set_num_threads(task["threads"])
-    Timed.stopwatch = Stopwatch(task["warm_up"], task["updates"])
-    eole.trainer.Trainer = Timed
-    try:
-        train(config(task, folder), device_id=-1)
-    except Finished:
-        write_result(folder, Timed.stopwatch.result(Timed.parameters))
+    Timed.stopwatch, Timed.folder = Stopwatch(task["warm_up"], task["updates"]), folder
+    eole.trainer.Trainer = Timed  # where `train` will look for it
+    train(config(task, folder), device_id=-1)
 
 
 if __name__ == "__main__":
