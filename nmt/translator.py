@@ -57,20 +57,24 @@ class Translator:
         sources = [self._cut(ids, number) for number, ids in enumerate(self.subwords.source.encode(list(lines)), first)]
         found = [Translation("", [], 0.0)] * len(lines)
         written = [row for row, line in enumerate(lines) if sources[row] and not line.isspace()]
-        with workers(self.device) as (pool, count):
-            groups = [
-                [written[index] for index in group]
-                for group in self._groups(torch.tensor([[len(sources[row])] for row in written]).reshape(-1, 1), count)
-            ]
-            searched = pool.map(self._search, [[sources[row] for row in group] for group in groups])
-            for group, hypotheses in zip(_shown(groups, bar), searched, strict=True):
-                texts = self.subwords.target.decode([best.ids for best in hypotheses])
-                for row, best, text in zip(group, hypotheses, texts, strict=True):
-                    found[row] = Translation(text, best.ids, best.score)
+        hypotheses = self.search_ids([sources[row] for row in written], bar=bar)
+        texts = self.subwords.target.decode([best.ids for best in hypotheses])
+        for row, best, text in zip(written, hypotheses, texts, strict=True):
+            found[row] = Translation(text, best.ids, best.score)
         return found
 
-    def _search(self, sources: list[list[int]]) -> list[Hypothesis]:
-        """The best hypothesis of each source, given as ids without </s>."""
+    def search_ids(self, sources: Sequence[list[int]], *, bar: str | None = None) -> list[Hypothesis]:
+        """The best hypothesis of each source, given as ids without </s>, in order."""
+        lengths = torch.tensor([len(ids) for ids in sources], dtype=torch.long).reshape(-1, 1)
+        found: dict[int, Hypothesis] = {}
+        with workers(self.device) as (pool, count):
+            groups = self._groups(lengths, count)
+            searched = pool.map(self._search_group, [[sources[row] for row in group] for group in groups])
+            for group, hypotheses in zip(_shown(groups, bar), searched, strict=True):
+                found.update(zip(group, hypotheses, strict=True))
+        return [found[row] for row in range(len(sources))]
+
+    def _search_group(self, sources: list[list[int]]) -> list[Hypothesis]:
         limits = [int(self.search.max_length_ratio * len(ids)) + self.search.max_length_offset for ids in sources]
         found = beam_search(
             self.model,

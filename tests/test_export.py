@@ -94,7 +94,7 @@ def test_ctranslate2_finds_our_hypotheses_with_our_scores(ours, folder, beam_siz
         [found] = beam_search(
             ours.model,
             torch.tensor([[*ids, EOS]]),
-            torch.tensor([limit]),
+            [limit],
             beam_size=beam_size,
             length_penalty=ours.search.length_penalty,
         )

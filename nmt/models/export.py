@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.config import InputError, SearchConfig
-from nmt.models.attention import MultiHeadAttention
+from nmt.models.attention import CrossAttention, SelfAttention
 from nmt.models.base import Extraction, Seq2Seq
 from nmt.models.layers import FeedForward, sinusoidal_positions
 from nmt.models.transformer import DecoderLayer, EncoderLayer, Transformer
@@ -159,22 +159,20 @@ def _set_norm(to: Any, norm: nn.LayerNorm) -> None:
     to.gamma, to.beta = _plain(norm.weight), _plain(norm.bias)
 
 
-def _set_linear(to: Any, *layers: nn.Linear) -> None:
-    """Several layers of one input become one, their outputs one after the other."""
-    to.weight = _plain(torch.cat([layer.weight for layer in layers]))
-    to.bias = _plain(torch.cat([layer.bias for layer in layers]))
+def _set_linear(to: Any, layer: nn.Linear) -> None:
+    to.weight, to.bias = _plain(layer.weight), _plain(layer.bias)
 
 
-def _set_self_attention(to: Any, attention: MultiHeadAttention, norm: nn.LayerNorm) -> None:
+def _set_self_attention(to: Any, attention: SelfAttention, norm: nn.LayerNorm) -> None:
     _set_norm(to.layer_norm, norm)
-    _set_linear(to.linear[0], attention.query, attention.key, attention.value)
+    _set_linear(to.linear[0], attention.query_key_value)
     _set_linear(to.linear[1], attention.out)
 
 
-def _set_cross_attention(to: Any, attention: MultiHeadAttention, norm: nn.LayerNorm) -> None:
+def _set_cross_attention(to: Any, attention: CrossAttention, norm: nn.LayerNorm) -> None:
     _set_norm(to.layer_norm, norm)
     _set_linear(to.linear[0], attention.query)
-    _set_linear(to.linear[1], attention.key, attention.value)
+    _set_linear(to.linear[1], attention.key_value)
     _set_linear(to.linear[2], attention.out)
 
 

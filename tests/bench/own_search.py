@@ -11,9 +11,7 @@ from pathlib import Path
 import torch
 
 from nmt import hardware
-from nmt.batching import pad, plan_in_order_of_length
 from nmt.runs import Run
-from nmt.search import beam_search
 from nmt.subwords import EOS
 from nmt.translator import Translator
 from tests.bench.peers.searching import Search, Task, measure
@@ -22,7 +20,7 @@ NEVER = -1e4  # the bias of </s> with which only the limit of length ends a tran
 
 
 def prepare(task: Task) -> Search:
-    hardware.set_threads(task["threads"])
+    hardware.set_up(task["threads"])
     translator = Translator.load(Run(Path(task["run"])), "best", torch.device("cpu"), print)
     config, bias = translator.search, translator.model.output[1]
     usual = float(bias[EOS])
@@ -40,18 +38,7 @@ def prepare(task: Task) -> Search:
     def ids_to_ids(numbers: Sequence[int], beam_size: int, exactly: int | None) -> list[int]:
         own = configure(beam_size, exactly)
         sources = [task["sources"][number] for number in numbers]
-        found = []
-        for rows in plan_in_order_of_length(torch.tensor([[len(ids)] for ids in sources]), config.max_tokens)[::-1]:
-            batch = [sources[row] for row in rows.tolist()]
-            limits = [int(own.search.max_length_ratio * len(ids)) + own.search.max_length_offset for ids in batch]
-            found += beam_search(
-                own.model,
-                pad([[*ids, EOS] for ids in batch]),
-                torch.tensor(limits),
-                beam_size=beam_size,
-                length_penalty=config.length_penalty,
-            )
-        return [len(hypotheses[0].ids) + 1 for hypotheses in found]
+        return [len(found.ids) + 1 for found in own.search_ids(sources)]
 
     return text_to_text if task["setting"]["text"] else ids_to_ids
 

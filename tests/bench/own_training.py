@@ -24,7 +24,7 @@ PHASED = 20  # updates taken apart: enough for a mean
 def main() -> None:
     folder = Path(sys.argv[1])
     task = read_task(folder)
-    hardware.set_threads(task["threads"])
+    hardware.set_up(task["threads"])
     prepared = prepare(load_config(Path(task["config"])), torch.device("cpu"), Subwords.load(folder))
     updater, lengths = Updater(prepared), prepared.corpus.lengths
     warm_up, timed = plan_epoch(prepared, 1)[: task["warm_up"]], plan_epoch(prepared, 0)[: task["updates"]]

@@ -224,7 +224,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="CPU threads (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args()
-    hardware.set_threads(arguments.threads)
+    hardware.set_up(arguments.threads)
     figures: Figures = {}
     try:
         for path in arguments.configs:
