@@ -185,8 +185,8 @@ class SearchConfig(Section):
     max_length: Annotated[int, Unit("pieces")] = Field(
         1000, ge=1, description="longer lines are cut, with a message, when translated, scored or aligned"
     )
-    max_tokens: Annotated[int, Unit("padded source tokens")] = Field(
-        2048, ge=1, description="sentences searched at a time; changes speed and memory, not results"
+    max_tokens: Annotated[int, Unit("padded source tokens × beam_size")] = Field(
+        10_000, ge=1, description="sentences searched at a time; changes speed and memory, not results"
     )
 
 

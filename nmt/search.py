@@ -33,7 +33,7 @@ class Hypothesis:
     score: float  # log-probability / (len(ids) + 1) ** length_penalty
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def beam_search(
     model: Seq2Seq, source: Tensor, max_lengths: Sequence[int], *, beam_size: int, length_penalty: float
 ) -> list[list[Hypothesis]]:

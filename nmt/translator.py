@@ -68,7 +68,7 @@ class Translator:
         lengths = torch.tensor([len(ids) for ids in sources], dtype=torch.long).reshape(-1, 1)
         found: dict[int, Hypothesis] = {}
         with workers(self.device) as (pool, count):
-            groups = self._groups(lengths, count)
+            groups = self._groups(lengths, hypotheses=self.search.beam_size, workers=count)
             searched = pool.map(self._search_group, [[sources[row] for row in group] for group in groups])
             for group, hypotheses in zip(_shown(groups, bar), searched, strict=True):
                 found.update(zip(group, hypotheses, strict=True))
@@ -157,13 +157,14 @@ class Translator:
         for source, target, weights in zip(sources, targets, found, strict=True):
             yield to_words(weights, source, target, split)
 
-    def _groups(self, lengths: Tensor, workers: int = 1) -> list[list[int]]:
-        """Rows of like length, within the search's max_tokens, and a share of the work for each of some workers.
+    def _groups(self, lengths: Tensor, *, hypotheses: int = 1, workers: int = 1) -> list[list[int]]:
+        """Rows of like length, each of some hypotheses, within the search's max_tokens; at least one for each worker.
 
         The longest first, so that memory fails early.
         """
-        share = -(-int(lengths.amax(1).sum() + len(lengths)) // workers) if len(lengths) else 1
-        groups = plan_in_order_of_length(lengths, min(self.search.max_tokens, share))
+        tokens = int(lengths.amax(1).sum()) + len(lengths) if len(lengths) else 0
+        most = min(self.search.max_tokens // hypotheses, -(-tokens // workers))
+        groups = plan_in_order_of_length(lengths, max(1, most))
         return [group.tolist() for group in groups[::-1]]
 
     def _cut(self, ids: list[int], number: int) -> list[int]:

@@ -59,6 +59,7 @@ def sinusoidal_positions(start: int, length: int, width: int, like: Tensor) -> T
 
 
 @functools.lru_cache(maxsize=32)  # a search asks for one position at each step
+@torch.inference_mode(False)  # whoever asks first, trainings use it too
 def _position_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     positions = torch.arange(length, device=device, dtype=torch.float64)
     rates = torch.exp(torch.arange(width // 2, device=device, dtype=torch.float64) * (-math.log(10_000) * 2 / width))
