@@ -3,13 +3,19 @@
 `max_tokens` is the padded tokens of a whole update: rows × the longer side, <s> and </s> counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nmt.subwords import BOS, EOS, PAD
+
+Rows = Sequence[Sequence[int]] | Sequence[NDArray[np.int32]]  # ids of sentences, (B, ·)
+
+PART = 1 << 16  # pairs sorted or filtered at a time: small in memory
 
 
 @dataclass(frozen=True)
@@ -33,13 +39,13 @@ class Batch:
         )
 
 
-def make_batch(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], lines: Tensor) -> Batch:
+def make_batch(sources: Rows, targets: Rows, lines: Tensor) -> Batch:
     """A batch of pairs of ids, given without <s> and </s>."""
-    target_out = pad([[*target, EOS] for target in targets])  # (B, T)
+    target_out = pad(targets, end=True)  # (B, T)
     predicted = (target_out != PAD).flatten().nonzero()[:, 0]
     return Batch(
-        source=pad([[*source, EOS] for source in sources]),
-        target_in=pad([[BOS, *target] for target in targets]),
+        source=pad(sources, end=True),
+        target_in=pad(targets, begin=True),
         target_out=target_out,
         predicted=predicted,
         tokens=len(predicted),
@@ -47,29 +53,60 @@ def make_batch(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]
     )
 
 
-def pad(rows: Sequence[Sequence[int]]) -> Tensor:
-    """Rows of ids as one tensor (B, longest), PAD on the right."""
-    longest = max(map(len, rows), default=0)
-    return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows], dtype=torch.long)
+def pad(rows: Rows, *, begin: bool = False, end: bool = False) -> Tensor:
+    """Rows of ids as one tensor (B, longest), PAD on the right; begin: with <s> before each, end: with </s> behind."""
+    counts = np.fromiter(map(len, rows), np.int64, len(rows)) + begin
+    padded = np.full((len(rows), counts.max(initial=0) + end), PAD, np.int64)
+    places = np.arange(padded.shape[1])
+    if rows:
+        # All ids in one go: ten times as fast as row by row. `casting`: of an empty list, NumPy thinks it holds floats.
+        padded[(places >= begin) & (places < counts[:, None])] = np.concatenate(rows, dtype=np.int64, casting="unsafe")
+    if begin:
+        padded[:, 0] = BOS
+    if end:
+        padded[np.arange(len(rows)), counts] = EOS
+    return torch.from_numpy(padded)
 
 
-def plan_updates(lengths: Tensor, max_tokens: int, seed: int, epoch: int) -> list[Tensor]:
-    """The updates of an epoch: for each, the indices of its pairs, the shortest first.
+@dataclass(frozen=True)
+class Plan:
+    """The updates of an epoch: for each, the indices of its pairs, the shortest first."""
 
-    `lengths` (pairs, 2) are pieces of source and target without <s> and </s>. Every pair is in exactly one update.
-    Pairs of like length go together: sorted by the longer side, then by source and target, ties in random order;
-    then the updates are shuffled. Follows from the arguments alone (DESIGN's invariant: same pairs, same order).
+    order: Tensor  # (pairs,) the indices, update behind update
+    spans: Tensor  # (updates, 2) where in `order` each update begins and ends
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def __getitem__(self, update: int) -> Tensor:
+        begin, end = self.spans[update].tolist()
+        return self.order[begin:end].long()
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[update] for update in range(len(self)))
+
+
+def plan_updates(lengths: Tensor, max_tokens: int, seed: int, epoch: int, pairs: Tensor | None = None) -> Plan:
+    """The plan of an epoch: every pair is in exactly one update.
+
+    `lengths` (lines, 2) are pieces of source and target without <s> and </s>; `pairs` are the indices of those to plan,
+    if not all: in 32 or 64 bits, and so are the plan's.
+    Pairs of like length go together: sorted by the longer side, then by source and target, ties in random order; then
+    the updates are shuffled. Follows from the arguments alone (DESIGN's invariant: same pairs, same order).
     """
+    if pairs is None:
+        pairs = torch.arange(len(lengths))
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    shuffled = torch.randperm(len(lengths), generator=generator)
-    order = shuffled[_sort_by_length(lengths[shuffled])]
-    updates = _cut(order, lengths, max_tokens)
-    return [updates[index] for index in torch.randperm(len(updates), generator=generator).tolist()]
+    shuffled = torch.randperm(len(pairs), generator=generator, dtype=pairs.dtype)
+    order = _sort_by_length(pairs.index_select(0, shuffled), lengths)
+    spans = _cut(order, lengths, max_tokens)
+    return Plan(order, spans[torch.randperm(len(spans), generator=generator)])
 
 
 def plan_in_order_of_length(lengths: Tensor, max_tokens: int) -> list[Tensor]:
     """Groups of like length within `max_tokens` padded tokens, nothing random; lengths: (pairs, 2) or (lines, 1)."""
-    return _cut(_sort_by_length(lengths), lengths, max_tokens)
+    order = _sort_by_length(torch.arange(len(lengths)), lengths)
+    return list(Plan(order, _cut(order, lengths, max_tokens)))
 
 
 def share(update: Tensor, part: int, parts: int) -> Tensor:
@@ -77,29 +114,56 @@ def share(update: Tensor, part: int, parts: int) -> Tensor:
     return update[part::parts]
 
 
-def padding_share(updates: Sequence[Tensor], lengths: Tensor) -> float:
+def padding_share(updates: Iterable[Tensor], lengths: Tensor) -> float:
     """The share of padded tokens, of both sides together, that are padding."""
-    real = sum(int(lengths[update].sum()) + 2 * len(update) for update in updates)
-    padded = sum(int(lengths[update].amax(0).sum() + 2) * len(update) for update in updates)
+    real = padded = 0
+    for update in updates:
+        own = lengths[update]  # (B, 2)
+        real += int(own.sum()) + 2 * len(own)
+        padded += (int(own.amax(0).sum()) + 2) * len(own)
     return 1 - real / padded if padded else 0.0
 
 
-def _sort_by_length(lengths: Tensor) -> Tensor:
-    longer = lengths.amax(1).long()
-    # One key for a stable sort; lengths fit 20 bits, since no pair is longer than a batch.
-    key = (longer << 40) | (lengths[:, 0].long() << 20) | lengths[:, -1].long()
-    return torch.sort(key, stable=True).indices
+def _sort_by_length(indices: Tensor, lengths: Tensor) -> Tensor:
+    """The indices in the order of their lengths; those of equal lengths keep theirs.
+
+    A sort of integers in place, since it takes 8 bytes a pair where an indirect sort takes three times as much. In each
+    lies the number of a pair's lengths, and in its lower bits the pair's place among the indices.
+    """
+    bits = len(indices).bit_length()
+    keys = torch.empty(len(indices), dtype=torch.int64)
+    for start, part in _parts(indices):
+        own = lengths[part].long()  # (P, 1 or 2)
+        source, longer = own[:, 0], own.amax(1)
+        # Numbered in shells of the longer side (Rosenberg & Strong 1972), within a shell by source, then by target;
+        # there is room for a billion sentences of 90,000 pieces.
+        number = longer * longer + source + torch.where(source == longer, own[:, -1], 0)
+        keys[start : start + len(part)] = (number << bits) | torch.arange(start, start + len(part))
+    keys.numpy().sort()
+    order = torch.empty_like(indices)
+    for start, part in _parts(keys):
+        order[start : start + len(part)] = indices[part & ((1 << bits) - 1)]
+    return order
 
 
-def _cut(order: Tensor, lengths: Tensor, max_tokens: int) -> list[Tensor]:
-    """Runs of an order of rising length, each as long as `max_tokens` allows."""
-    rows = lengths.amax(1)[order].long() + 1  # padded tokens of a pair's longer side: </s> or <s>
-    updates, start = [], 0
+def _parts(tensor: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """A long tensor in parts, each with where it begins, so that what is computed of one takes little memory."""
+    return ((start, tensor[start : start + PART]) for start in range(0, len(tensor), PART))
+
+
+def _cut(order: Tensor, lengths: Tensor, max_tokens: int) -> Tensor:
+    """(updates, 2) where in an order of rising length each update begins and ends: as long as `max_tokens` allows."""
+    indices, sides = order.numpy(), lengths.numpy()  # which give single numbers several times as fast
+
+    def tokens(place: int) -> int:
+        return int(sides[indices[place]].max()) + 1  # of the longer side: </s> or <s>
+
+    spans, start = [], 0
     while start < len(order):
         # As lengths rise, the last pair's length is the update's: shrink until the rows fit it.
-        count = max(1, min(max_tokens // int(rows[start]), len(order) - start))
-        while count > 1 and count * int(rows[start + count - 1]) > max_tokens:
-            count = max(1, max_tokens // int(rows[start + count - 1]))
-        updates.append(order[start : start + count])
+        count = max(1, min(max_tokens // tokens(start), len(order) - start))
+        while count > 1 and count * tokens(start + count - 1) > max_tokens:
+            count = max(1, max_tokens // tokens(start + count - 1))
+        spans.append((start, start + count))
         start += count
-    return updates
+    return torch.tensor(spans, dtype=torch.int64).reshape(-1, 2)

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from nmt import hardware, scores
-from nmt.batching import padding_share, plan_updates
+from nmt.batching import Plan, padding_share, plan_updates
 from nmt.config import Config, InputError
 from nmt.corpus import TrainingCorpus, file_digest, load_training_corpus, seen_lines, training_lines
 from nmt.lines import TextPairs, check_pairs, read_pairs
@@ -114,11 +113,10 @@ def check_training_text(run: Run, config: Config) -> None:
             )
 
 
-def plan_epoch(prepared: Prepared, epoch: int) -> list[Tensor]:
-    """The line numbers of each update of an epoch."""
+def plan_epoch(prepared: Prepared, epoch: int) -> Plan:
+    """The updates of an epoch, each the line numbers of its pairs."""
     training, corpus = prepared.config.training, prepared.corpus
-    plan = plan_updates(corpus.lengths[corpus.kept], training.max_tokens, training.seed, epoch)
-    return [corpus.kept[update] for update in plan]
+    return plan_updates(corpus.lengths, training.max_tokens, training.seed, epoch, corpus.kept)
 
 
 def _unknown(prepared: Prepared) -> tuple[int, int]:

@@ -152,8 +152,8 @@ def train(prepared: Prepared, run: Run) -> Progress:
     bar = tqdm(total=config.updates, initial=progress.update, desc=run.name, unit="update", disable=None, leave=False)
     with _stop_signals() as stop, bar:
         say(HEADER)
-        for lines in _updates(prepared, progress):
-            loop.update(lines)
+        for lines, epoch_updates in _updates(prepared, progress):
+            loop.update(lines, epoch_updates)
             bar.update()
             done = loop.progress.update
             if done == config.updates or done % config.validation_interval == 0:
@@ -167,13 +167,14 @@ def train(prepared: Prepared, run: Run) -> Progress:
     return loop.progress
 
 
-def _updates(prepared: Prepared, progress: Progress) -> Iterator[Tensor]:
-    """Line numbers of each update from where the training stands, epoch after epoch, up to the last."""
+def _updates(prepared: Prepared, progress: Progress) -> Iterator[tuple[Tensor, int]]:
+    """Line numbers of each update from where the training stands up to the last, and the updates of its epoch."""
     left = prepared.config.training.updates - progress.update
     epoch, position = progress.epoch, progress.position
     while left > 0:
-        for lines in plan_epoch(prepared, epoch)[position:][:left]:
-            yield lines
+        plan = plan_epoch(prepared, epoch)
+        for update in range(position, min(len(plan), position + left)):
+            yield plan[update], len(plan)
             left -= 1
         epoch, position = epoch + 1, 0
 
@@ -184,11 +185,10 @@ class _Loop:
     def __init__(self, updater: Updater, run: Run, reporter: Reporter, progress: Progress) -> None:
         self.updater, self.run, self.reporter, self.progress = updater, run, reporter, progress
         self.config = updater.config
-        self.epoch_updates = len(plan_epoch(updater.prepared, progress.epoch))
         self.clock = time.perf_counter()
 
-    def update(self, lines: Tensor) -> None:
-        """Do the next update, on the pairs at `lines`."""
+    def update(self, lines: Tensor, epoch_updates: int) -> None:
+        """Do the next update, on the pairs at `lines`; its epoch has so many."""
         started, number = time.perf_counter(), self.progress.update + 1
         loss, norm, tokens = self.updater.update(lines, number)
         seconds = time.perf_counter() - started
@@ -207,9 +207,8 @@ class _Loop:
                 )
             )
             reported = Sums()
-        if position == self.epoch_updates:
+        if position == epoch_updates:
             epoch, position = epoch + 1, 0
-            self.epoch_updates = len(plan_epoch(self.updater.prepared, epoch))
         self._advance(
             update=number,
             epoch=epoch,

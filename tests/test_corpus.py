@@ -73,8 +73,13 @@ def learn(files: FilePair, size: int = 60) -> Subwords:
     return learn_subwords(*training_lines(files), SubwordConfig(vocabulary_size=size, joint=False))[0]
 
 
+def ids(corpus: TrainingCorpus, lines: torch.Tensor) -> tuple[list[list[int]], list[list[int]]]:
+    sources, targets = corpus.ids(lines)
+    return [row.tolist() for row in sources], [row.tolist() for row in targets]
+
+
 def rows(corpus: TrainingCorpus) -> tuple[list[list[int]], list[list[int]]]:
-    return corpus.ids(torch.arange(len(corpus.lengths)))
+    return ids(corpus, torch.arange(len(corpus.lengths)))
 
 
 @pytest.fixture
@@ -118,12 +123,27 @@ def test_rows_are_what_the_lines_encode_to(files: FilePair) -> None:
     sources, targets = rows(corpus)
     assert sources == subwords.source.encode(text(1)) and targets == subwords.target.encode(text(2))
     assert corpus.lengths.tolist() == [[len(s), len(t)] for s, t in zip(sources, targets, strict=True)]
-    some = torch.tensor([7, 0, 7, 199])
-    assert corpus.ids(some) == ([sources[i] for i in some], [targets[i] for i in some])
+
+
+@pytest.mark.parametrize(("lines", "groups"), [(1, 1), (7, 3), (10, 20), (300, 1)])
+def test_any_rows_are_those_that_datasets_gives(
+    files: FilePair, monkeypatch: pytest.MonkeyPatch, lines: int, groups: int
+) -> None:
+    monkeypatch.setattr(corpus_file, "LINES_A_GROUP", lines)
+    monkeypatch.setattr(corpus_file, "GROUPS_A_BATCH", groups)
+    monkeypatch.setattr(corpus_file, "LINES_A_PART", lines)
+    subwords = learn(files)
+    corpus = load_training_corpus(config(files, max_length=5), subwords)
+    assert rows(corpus) == (subwords.source.encode(text(1)), subwords.target.encode(text(2)))
+    for some in (corpus.kept, torch.tensor([7, 0, 7, 199]), torch.tensor([], dtype=torch.long)):
+        expected = corpus.rows[some.tolist()]
+        assert ids(corpus, some) == (expected["source"], expected["target"])
+    lengths = corpus.lengths[corpus.kept]
+    assert 0 < len(lengths) < 200 and int(lengths.max()) <= 5 and len(lengths) + sum(corpus.dropped.values()) == 200
 
 
 def test_odd_lines_never_shift_a_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus_file, "ROWS_AT_A_TIME", 7)  # groups that end within
+    monkeypatch.setattr(corpus_file, "LINES_A_GROUP", 7)  # groups that end within
     draw = random.Random(5)
     sources, targets = text(1), text(2)
     for line in draw.sample(range(1, 200), 80):
