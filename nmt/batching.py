@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import overload
 
 import numpy as np
 import torch
@@ -69,7 +70,7 @@ def pad(rows: Rows, *, begin: bool = False, end: bool = False) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Sequence[Tensor]):
     """The updates of an epoch: for each, the indices of its pairs, the shortest first."""
 
     order: Tensor  # (pairs,) the indices, update behind update
@@ -78,12 +79,15 @@ class Plan:
     def __len__(self) -> int:
         return len(self.spans)
 
-    def __getitem__(self, update: int) -> Tensor:
-        begin, end = self.spans[update].tolist()
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Plan": ...
+    def __getitem__(self, index: int | slice) -> "Tensor | Plan":
+        if isinstance(index, slice):
+            return Plan(self.order, self.spans[index])
+        begin, end = self.spans[index].tolist()
         return self.order[begin:end].long()
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[update] for update in range(len(self)))
 
 
 def plan_updates(lengths: Tensor, max_tokens: int, seed: int, epoch: int, pairs: Tensor | None = None) -> Plan:

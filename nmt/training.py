@@ -173,8 +173,8 @@ def _updates(prepared: Prepared, progress: Progress) -> Iterator[tuple[Tensor, i
     epoch, position = progress.epoch, progress.position
     while left > 0:
         plan = plan_epoch(prepared, epoch)
-        for update in range(position, min(len(plan), position + left)):
-            yield plan[update], len(plan)
+        for lines in plan[position:][:left]:
+            yield lines, len(plan)
             left -= 1
         epoch, position = epoch + 1, 0
 

@@ -50,6 +50,7 @@ def test_the_plan_is_the_naive_one(monkeypatch, part, longest):
         plan = plan_updates(lengths, max_tokens, 3, 1)
         assert same(plan, naive_plan(lengths, max_tokens, 3, 1))
         assert all(torch.equal(plan[index], update) for index, update in enumerate(plan))
+        assert same(plan[1:][:3], list(plan)[1:4])
 
 
 def test_some_pairs_are_planned_as_if_there_were_no_others():

@@ -157,7 +157,7 @@ def write_task(prepared: Prepared, folder: Path, **more: Any) -> None:
     kept = prepared.corpus.kept
     sides = {"source": source, "target": target}
     for (side, processor), rows in zip(sides.items(), prepared.corpus.ids(kept), strict=True):
-        lines = [" ".join(processor.id_to_piece(row)) for row in rows]
+        lines = [" ".join(processor.id_to_piece(row.tolist())) for row in rows]
         (folder / f"train.{side}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     config = prepared.config
     task = {
