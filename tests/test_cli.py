@@ -489,6 +489,18 @@ def test_an_answer_comes_while_the_input_waits(place: Place) -> None:
     process.stdout.close()
 
 
+def test_translating_imports_nothing_that_it_does_not_use(place: Place) -> None:
+    program = (
+        "import sys\nfrom nmt.cli import main\ncode = main(['translate', 'runs/transformer'])\n"
+        "needless = {'datasets', 'pyarrow', 'pandas', 'matplotlib', 'sacrebleu', 'torch._dynamo'} & set(sys.modules)\n"
+        "assert code == 0 and not needless, (code, needless)\n"
+    )
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, cwd=place.path, input=b"der hund\n", capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.endswith(b"\n")
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_score_a_line(place: Place, give: Any, name: str) -> None:
     outcome = give("score", f"runs/{name}", "--source", "nasty.de", "--target", "nasty.en")

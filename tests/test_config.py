@@ -312,7 +312,7 @@ def test_help_and_keys_need_no_torch(argument: str) -> None:
     program = (
         "import sys\nfrom nmt.cli import main\n"
         f"try:\n    code = main([{argument!r}])\nexcept SystemExit as stop:\n    code = stop.code\n"
-        "heavy = {'torch', 'datasets', 'sentencepiece', 'matplotlib', 'sacrebleu'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'datasets', 'sentencepiece', 'matplotlib', 'sacrebleu'} & set(sys.modules)\n"
         "assert code == 0 and not heavy, (code, heavy)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8")
