@@ -101,8 +101,8 @@ def plan_updates(lengths: Tensor, max_tokens: int, seed: int, epoch: int, pairs:
     if pairs is None:
         pairs = torch.arange(len(lengths))
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    shuffled = torch.randperm(len(pairs), generator=generator, dtype=pairs.dtype)
-    order = _sort_by_length(pairs.index_select(0, shuffled), lengths)
+    shuffled = pairs.index_select(0, torch.randperm(len(pairs), generator=generator, dtype=pairs.dtype))
+    order = _sort_by_length(shuffled, lengths)
     spans = _cut(order, lengths, max_tokens)
     return Plan(order, spans[torch.randperm(len(spans), generator=generator)])
 
@@ -162,12 +162,12 @@ def _cut(order: Tensor, lengths: Tensor, max_tokens: int) -> Tensor:
     def tokens(place: int) -> int:
         return int(sides[indices[place]].max()) + 1  # of the longer side: </s> or <s>
 
-    spans, start = [], 0
+    cuts, start = [0], 0
     while start < len(order):
         # As lengths rise, the last pair's length is the update's: shrink until the rows fit it.
         count = max(1, min(max_tokens // tokens(start), len(order) - start))
         while count > 1 and count * tokens(start + count - 1) > max_tokens:
             count = max(1, max_tokens // tokens(start + count - 1))
-        spans.append((start, start + count))
         start += count
-    return torch.tensor(spans, dtype=torch.int64).reshape(-1, 2)
+        cuts.append(start)
+    return torch.stack([torch.tensor(cuts[:-1]), torch.tensor(cuts[1:])], dim=1).long()

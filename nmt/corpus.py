@@ -94,7 +94,8 @@ def load_training_corpus(config: DataConfig, subwords: Subwords) -> TrainingCorp
         f"longer than {config.max_length} pieces": 0,
         f"length ratio over {config.max_length_ratio:g}": 0,
     }
-    parts = []
+    kept = torch.empty(len(lengths), dtype=torch.int32 if len(lengths) <= 2**31 else torch.int64)
+    pairs = 0
     for start in range(0, len(lengths), LINES_A_PART):
         shorter, longer = lengths[start : start + LINES_A_PART].aminmax(dim=1)
         empty = shorter == 0
@@ -103,15 +104,15 @@ def load_training_corpus(config: DataConfig, subwords: Subwords) -> TrainingCorp
         for reason, found in zip(dropped, (empty, too_long, uneven), strict=True):
             dropped[reason] += int(found.sum())
         passing = (~(empty | too_long | uneven)).nonzero()[:, 0] + start
-        parts.append(passing.to(torch.int32 if len(lengths) <= 2**31 else torch.int64))
-    kept = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int32)
-    if not len(kept):
+        kept[pairs : pairs + len(passing)] = passing
+        pairs += len(passing)
+    if not pairs:
         raise InputError(
             f"{Path(config.train.source).absolute()}: no training pair is left after the filters "
             f"({', '.join(f'{count:,} {reason}' for reason, count in dropped.items())}); "
             "raise data.max_length or data.max_length_ratio"
         )
-    return TrainingCorpus(rows, lengths, kept, dropped)
+    return TrainingCorpus(rows, lengths, kept[:pairs], dropped)
 
 
 def seen_lines(sets: dict[str, list[str]], training_source: Path) -> dict[str, int]:
@@ -179,7 +180,7 @@ def _encoded_groups(files: FilePair, subwords: Subwords) -> Iterator[tuple[FlatI
     def encode(sources: list[str], targets: list[str]) -> tuple[FlatIds, FlatIds]:
         return subwords.source.encode_flat(sources), subwords.target.encode_flat(targets)
 
-    threads = os.cpu_count() or 1
+    threads = min(os.cpu_count() or 1, 8)  # a fifth of the work holds Python's lock, so that more would wait
     coming: deque[Future[tuple[FlatIds, FlatIds]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for sources, targets in _groups(files):
