@@ -7,8 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from nmt import lines as lines_file
 from nmt.config import InputError
-from nmt.lines import gather_lines, iterate_lines, read_lines, write_lines, written_aside
+from nmt.lines import (
+    BYTE_ORDER_MARK,
+    gather_lines,
+    iterate_blocks,
+    iterate_lines,
+    read_lines,
+    write_lines,
+    written_aside,
+)
 
 NEVER_SPLIT = ["\x0b", "\x0c", "\r", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
 NASTY = [*NEVER_SPLIT, "", " ", "\t", "\0", "a", "é", "e\u0301", "日本", "😀", "\ufeff", "</s>", "$", "\\n"]
@@ -48,6 +57,47 @@ def test_a_pipe_gives_the_lines_of_a_file(seed: int) -> None:
     groups = piped("".join(f"{line}\n" for line in lines).encode(), most=7)
     assert [line for group in groups for line in group] == lines
     assert [len(group) for group in groups] == [7] * 28 + [5]
+
+
+def naive_lines(content: bytes) -> list[str]:
+    """The lines of some bytes, decoded one by one."""
+    *ended, last = content.removeprefix(BYTE_ORDER_MARK).split(b"\n")
+    lines = [raw.removesuffix(b"\r").decode() for raw in ended]
+    return [*lines, last.decode()] if last else lines
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 10, 1000])
+@pytest.mark.parametrize("start", [b"", BYTE_ORDER_MARK])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\r", b"last"])
+def test_blocks_hold_the_lines_that_are_decoded_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, start: bytes, end: bytes
+) -> None:
+    for name in ("BLOCK", "PIPE"):
+        monkeypatch.setattr(lines_file, name, size)
+    draw = random.Random(size)
+    content = start + "".join(line + draw.choice(["\n", "\r\n"]) for line in nasty_lines(size, 100)).encode() + end
+    path = tmp_path / "text"
+    path.write_bytes(content)
+    lines = naive_lines(content)
+    assert list(iterate_lines(path)) == [line for block in iterate_blocks(path) for line in block] == lines
+    assert [line for group in piped(content) for line in group] == lines
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+@pytest.mark.parametrize("bad", [1, 2, 50, 101])
+def test_lines_before_a_bad_byte_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, bad: int
+) -> None:
+    monkeypatch.setattr(lines_file, "BLOCK", size)
+    lines = nasty_lines(1, 100)
+    raw = [line.encode() for line in lines]
+    raw.insert(bad - 1, b"ab\xffc")
+    path = tmp_path / "text"
+    path.write_bytes(b"\n".join(raw))
+    with pytest.raises(InputError, match=f"text, line {bad}, byte 3: not UTF-8"):
+        list(iterate_lines(path))
+    reader = iterate_lines(path)
+    assert [next(reader) for _ in range(bad - 1)] == lines[: bad - 1]
 
 
 @pytest.mark.parametrize("character", NEVER_SPLIT)
