@@ -13,6 +13,7 @@ import torch
 
 from nmt.config import InputError
 
+# Workers wait for Python's lock: two of them on two cores a seventh of the time. For many cores this is a guess.
 MOST_WORKERS = 8
 
 
@@ -57,7 +58,7 @@ def workers(device: torch.device) -> Iterator[tuple[Executor, int]]:
     """Workers for independent tasks, and how many: on the CPU as many as torch has threads, else one.
 
     Two tasks side by side, each computed by one thread, take less time than one after the other, each computed by two:
-    most of a search's tensors are too small to be worth sharing. More than MOST_WORKERS would wait for Python's lock.
+    most of a search's tensors are too small to be worth sharing.
     """
     threads = torch.get_num_threads()
     count = min(threads, MOST_WORKERS) if device.type == "cpu" else 1

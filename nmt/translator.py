@@ -17,7 +17,7 @@ from nmt.models import build_model
 from nmt.models.base import Extraction, Seq2Seq
 from nmt.runs import Checkpoint, Run
 from nmt.search import Hypothesis, beam_search
-from nmt.subwords import EOS, Pieces, Subwords
+from nmt.subwords import Pieces, Subwords
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Translator:
         lengths = torch.tensor([len(ids) for ids in sources], dtype=torch.long).reshape(-1, 1)
         found: dict[int, Hypothesis] = {}
         with workers(self.device) as (pool, count):
-            groups = self._groups(lengths, hypotheses=self.search.beam_size, workers=count)
+            groups = self._groups(lengths, hypotheses=self.search.beam_size, shares=count)
             searched = pool.map(self._search_group, [[sources[row] for row in group] for group in groups])
             for group, hypotheses in zip(_shown(groups, bar), searched, strict=True):
                 found.update(zip(group, hypotheses, strict=True))
@@ -78,7 +78,7 @@ class Translator:
         limits = [int(self.search.max_length_ratio * len(ids)) + self.search.max_length_offset for ids in sources]
         found = beam_search(
             self.model,
-            pad([[*ids, EOS] for ids in sources]).to(self.device),
+            pad(sources, end=True).to(self.device),
             limits,
             beam_size=self.search.beam_size,
             length_penalty=self.search.length_penalty,
@@ -157,13 +157,13 @@ class Translator:
         for source, target, weights in zip(sources, targets, found, strict=True):
             yield to_words(weights, source, target, split)
 
-    def _groups(self, lengths: Tensor, *, hypotheses: int = 1, workers: int = 1) -> list[list[int]]:
-        """Rows of like length, each of some hypotheses, within the search's max_tokens; at least one for each worker.
+    def _groups(self, lengths: Tensor, *, hypotheses: int = 1, shares: int = 1) -> list[list[int]]:
+        """Rows of like length, each of some hypotheses, within the search's max_tokens and a share of all the work.
 
         The longest first, so that memory fails early.
         """
         tokens = int(lengths.amax(1).sum()) + len(lengths) if len(lengths) else 0
-        most = min(self.search.max_tokens // hypotheses, -(-tokens // workers))
+        most = min(self.search.max_tokens // hypotheses, -(-tokens // shares))
         groups = plan_in_order_of_length(lengths, max(1, most))
         return [group.tolist() for group in groups[::-1]]
 

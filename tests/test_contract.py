@@ -21,9 +21,9 @@ def test_step_by_step_equals_teacher_forcing(model, batch):
     memory = model.encode(batch.source)
     state = model.initial_state(memory)
     for time in range(batch.target_in.shape[1]):
-        stepped, state = model.step(memory, state, batch.target_in[:, time, None])
+        logits, state = model.step(memory, state, batch.target_in[:, time, None])
         assert state.length == time + 1
-        torch.testing.assert_close(stepped[:, 0], features[:, time], **CLOSE)
+        torch.testing.assert_close(logits[:, 0], logits_of(model, features[:, time]), **CLOSE)
 
 
 def test_padding_changes_nothing(model, batch):
@@ -101,13 +101,13 @@ def test_default_extraction_lies_within_the_model(attentive):
 
 
 def run_steps(model, source, paths):
-    """Features after the last token of each of K given paths (B, K, T), all K of a sentence stepped together."""
+    """Logits after the last token of each of K given paths (B, K, T), all K of a sentence stepped together."""
     memory = model.encode(source)
     state = model.initial_state(memory)
     state = state.reorder(torch.zeros(paths.shape[:2], dtype=torch.long))
     for time in range(paths.shape[2]):
-        features, state = model.step(memory, state, paths[:, :, time])
-    return features, memory, state
+        logits, state = model.step(memory, state, paths[:, :, time])
+    return logits, memory, state
 
 
 def test_hypotheses_of_a_sentence_do_not_see_each_other(model, batch):
@@ -128,10 +128,10 @@ def test_reordering_commutes_with_stepping(model, batch, width):
     _, memory, state = run_steps(model, batch.source, paths)
     state = state.reorder(parents)
     for time in range(3):
-        features, state = model.step(memory, state, after[:, :, time])
+        logits, state = model.step(memory, state, after[:, :, time])
     followed = torch.cat([paths.gather(1, parents[:, :, None].expand(-1, -1, 4)), after], dim=2)
     expected, _, _ = run_steps(model, batch.source, followed)
-    torch.testing.assert_close(features, expected, **CLOSE)
+    torch.testing.assert_close(logits, expected, **CLOSE)
 
 
 def test_keeping_sentences_commutes_with_stepping(model, batch):
@@ -140,9 +140,9 @@ def test_keeping_sentences_commutes_with_stepping(model, batch):
     kept = torch.tensor([3, 0, 4])
     _, memory, state = run_steps(model, batch.source, paths)
     tokens = torch.full((3, 2), 7)
-    features, _ = model.step(memory.keep(kept), state.keep(kept), tokens)
+    logits, _ = model.step(memory.keep(kept), state.keep(kept), tokens)
     expected, _, _ = run_steps(model, batch.source, torch.cat([paths, torch.full((len(paths), 2, 1), 7)], dim=2))
-    torch.testing.assert_close(features, expected[kept], **CLOSE)
+    torch.testing.assert_close(logits, expected[kept], **CLOSE)
 
 
 def test_every_parameter_is_trained(model, batch):

@@ -14,6 +14,7 @@ from nmt.models.attention import (
     additive_mask,
     attend,
     attention_weights,
+    merge_heads,
     read,
 )
 from nmt.models.layers import BidirectionalGRU, Dropout, Embeddings, gru_cell, reversal, sinusoidal_positions
@@ -59,7 +60,7 @@ def test_cross_attention_equals_the_library():
     x, memory = random(2, 5, 12), random(2, 7, 12)
     expected, expected_weights = library(x, memory, memory, average_attn_weights=False)
     keys, values = ours.keys_values(memory)
-    torch.testing.assert_close(ours.merge(attend(ours.queries(x), keys, values)), expected, **CLOSE)
+    torch.testing.assert_close(ours.out(merge_heads(attend(ours.queries(x), keys, values))), expected, **CLOSE)
     weights = attention_weights(ours.queries(x), keys, torch.ones(7, dtype=torch.bool))
     torch.testing.assert_close(weights, expected_weights, **CLOSE)
 
@@ -73,10 +74,10 @@ def test_self_attention_equals_the_library():
         library.out_proj.load_state_dict(ours.out.state_dict())
     x = random(2, 5, 12)
     expected, _ = library(x, x, x, need_weights=False)
-    torch.testing.assert_close(ours.merge(attend(*ours.project(x))), expected, **CLOSE)
+    torch.testing.assert_close(ours.out(merge_heads(attend(*ours.project(x)))), expected, **CLOSE)
 
 
-@pytest.mark.parametrize("p", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("p", [0.001, 0.1, 0.3, 0.5, 0.999])
 def test_dropout_keeps_what_it_should_everywhere(p):
     torch.manual_seed(1)
     x = torch.full((1001, 203), 2.0, requires_grad=True)  # a size that no eight divides
@@ -84,7 +85,7 @@ def test_dropout_keeps_what_it_should_everywhere(p):
     kept = dropped != 0
     scale = dropped[kept].unique()
     assert len(scale) == 1  # all kept numbers are scaled alike, so that the expectation is x
-    assert abs(2 / scale.item() - (1 - p)) <= 1 / 512
+    assert abs(2 / scale.item() - (1 - p)) <= (1 / 512 if 0.01 < p < 0.99 else 1 / 256)  # never all, never none
     dropped.sum().backward()
     torch.testing.assert_close(x.grad, kept * scale / 2)
     # Each of the eight numbers that share a random integer is kept as often as another, and they do not go together.

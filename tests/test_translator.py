@@ -48,6 +48,18 @@ def test_translations_depend_neither_on_batch_size_nor_on_order(name):
     assert translator(name).translate([]) == []
 
 
+def test_translations_depend_not_on_threads_whose_number_stays(name):
+    usual = [t.text for t in translator(name).translate(LINES)]
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            assert [t.text for t in translator(name, max_tokens=20).translate(LINES)] == usual
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_scoring_the_ids_that_search_found_gives_its_scores(name):
     ours = translator(name, length_penalty=0.7)
     lines = [line for line in LINES if line.strip()]

@@ -44,10 +44,6 @@ class SelfAttention(nn.Module):
         query, key, value = _split(self.query_key_value(x), 3, self.heads)
         return query, key, value
 
-    def merge(self, context: Tensor) -> Tensor:
-        """(B, T, D) of what the heads have read (B, H, T, Dh)."""
-        return self.out(_merge(context))
-
 
 class CrossAttention(nn.Module):
     """The same between two sequences."""
@@ -68,10 +64,6 @@ class CrossAttention(nn.Module):
         key, value = _split(self.key_value(states), 2, self.heads)
         return key, value
 
-    def merge(self, context: Tensor) -> Tensor:
-        """(B, T, D) of what the heads have read (B, H, T, Dh)."""
-        return self.out(_merge(context))
-
 
 def _split(x: Tensor, parts: int, heads: int) -> list[Tensor]:
     """The parts that stand side by side in (B, T, parts × D), each (B, H, T, Dh)."""
@@ -80,7 +72,8 @@ def _split(x: Tensor, parts: int, heads: int) -> list[Tensor]:
     return [part.transpose(1, 2) for part in each]
 
 
-def _merge(context: Tensor) -> Tensor:
+def merge_heads(context: Tensor) -> Tensor:
+    """(B, T, D), what `out` reads, of what the heads have read (B, H, T, Dh)."""
     return context.transpose(1, 2).flatten(2)
 
 

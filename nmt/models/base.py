@@ -121,7 +121,7 @@ class Seq2Seq(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def step(self, memory: Memory, state: State, tokens: Tensor) -> tuple[Tensor, State]:
-        """Features (B, K, D) after the tokens (B, K), and the next state; uses `state` up."""
+        """Logits (B, K, V) after the tokens (B, K), the caller's to write over, and the next state; uses `state` up."""
 
     @abc.abstractmethod
     def attention(self, memory: Memory, target_in: Tensor, layers: Sequence[int]) -> Tensor:

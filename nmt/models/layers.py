@@ -14,8 +14,8 @@ from nmt.subwords import PAD
 class Dropout(nn.Module):
     """In training each number is 0 with probability p, else 1 / (1 - p) times itself (Srivastava et al. 2014).
 
-    On the CPU p is rounded to a 256th: eight bytes of one random integer decide over eight numbers, which takes a
-    sixth of the time of `nn.Dropout`; that was a quarter of a small Transformer's update.
+    On the CPU p is rounded to a 256th, but not to 0 or 1: eight bytes of one random integer decide over eight numbers,
+    which takes a sixth of the time of `nn.Dropout`; that was a quarter of a small Transformer's update.
     """
 
     def __init__(self, p: float) -> None:
@@ -25,9 +25,9 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu":  # a GPU has one kernel for it, and no trouble to draw numbers
             return F.dropout(x, self.p, self.training)
-        dropped = round(self.p * 256)  # bytes below it stand for a 0
-        if not self.training or not dropped:
+        if not self.training or not self.p:
             return x
+        dropped = min(max(1, round(self.p * 256)), 255)  # bytes below it stand for a 0
         # The whole range of the integers: without a range torch leaves the sign bit, and so every eighth byte, biased.
         drawn = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
         kept = drawn.view(torch.uint8)[: x.numel()].view(x.shape).ge_(dropped)  # 0 and 1, where they were drawn
@@ -59,7 +59,6 @@ def sinusoidal_positions(start: int, length: int, width: int, like: Tensor) -> T
 
 
 @functools.lru_cache(maxsize=32)  # a search asks for one position at each step
-@torch.inference_mode(False)  # whoever asks first, trainings use it too
 def _position_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     positions = torch.arange(length, device=device, dtype=torch.float64)
     rates = torch.exp(torch.arange(width // 2, device=device, dtype=torch.float64) * (-math.log(10_000) * 2 / width))

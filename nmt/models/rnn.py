@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import cast, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nmt.config import RNNConfig
@@ -83,7 +84,8 @@ class RNN(Seq2Seq):
         weights = self._weights(memory, state.carried)
         context = self._context(memory, weights, tokens.shape[1])
         carried = self._advance(self.word_input(words), context, state.carried)
-        return self._deep_output(carried[-1], words, context), State(carried, (), state.visible, state.length + 1)
+        logits = F.linear(self._deep_output(carried[-1], words, context), *self.output)
+        return logits, State(carried, (), state.visible, state.length + 1)
 
     def _unroll(self, memory: Memory, target_in: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Features (B, T, D) and the attention (B, T, S) that they were computed with."""

@@ -5,10 +5,19 @@ from collections.abc import Sequence
 from typing import cast, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nmt.config import TransformerConfig
-from nmt.models.attention import CrossAttention, SelfAttention, additive_mask, attend, attention_weights, read
+from nmt.models.attention import (
+    CrossAttention,
+    SelfAttention,
+    additive_mask,
+    attend,
+    attention_weights,
+    merge_heads,
+    read,
+)
 from nmt.models.base import Extraction, Memory, Seq2Seq, State
 from nmt.models.layers import Dropout, Embeddings, FeedForward, real_positions, sinusoidal_positions
 
@@ -45,7 +54,7 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, S, D) of (B, S, D); mask (B, 1, 1, S)."""
         context = attend(*self.attention.project(self.attention_frame.enter(x)), mask)
-        x = self.attention_frame.leave(x, self.attention.merge(context))
+        x = self.attention_frame.leave(x, self.attention.out(merge_heads(context)))
         return self.feed_forward_frame.leave(x, self.feed_forward(self.feed_forward_frame.enter(x)))
 
 
@@ -67,7 +76,7 @@ class DecoderLayer(nn.Module):
 
     def join(self, x: Tensor, context: Tensor) -> Tensor:
         """(B, T, D) after self-attention has read a context (B, H, T, Dh)."""
-        return self.self_frame.leave(x, self.self_attention.merge(context))
+        return self.self_frame.leave(x, self.self_attention.out(merge_heads(context)))
 
     def ask(self, x: Tensor) -> Tensor:
         """Queries (B, H, T, Dh) of cross-attention."""
@@ -75,7 +84,7 @@ class DecoderLayer(nn.Module):
 
     def finish(self, x: Tensor, context: Tensor) -> Tensor:
         """(B, T, D) after cross-attention has read a context (B, H, T, Dh), and the feed-forward layer."""
-        x = self.cross_frame.leave(x, self.cross_attention.merge(context))
+        x = self.cross_frame.leave(x, self.cross_attention.out(merge_heads(context)))
         return self.feed_forward_frame.leave(x, self.feed_forward(self.feed_forward_frame.enter(x)))
 
 
@@ -169,7 +178,8 @@ class Transformer(Seq2Seq):
             entries += [keys, values]
             x = layer.join(x, read(query, keys.narrow(2, 0, held), values.narrow(2, 0, held), among_entries))
             x = layer.finish(x, read(layer.ask(x), memory.keys[index], memory.values[index], among_source))
-        return self.decoder_norm(x), State((), tuple(entries), visible, state.length + 1)
+        logits = F.linear(self.decoder_norm(x), *self.output)
+        return logits, State((), tuple(entries), visible, state.length + 1)
 
     def _embed(self, embedding: nn.Module, ids: Tensor, start: int, *, together: bool = False) -> Tensor:
         """(B, T, D) of ids (B, T) at positions start, start + 1, ..., or all at `start` when together."""

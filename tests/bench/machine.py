@@ -1,11 +1,19 @@
-"""What the benchmarks share: this machine's yardstick, a table, figures in a file."""
+"""What the benchmarks share: this machine's yardstick, processes that measure, a table, figures in a file."""
 
 import json
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+
+from nmt.config import InputError
+
+Figures = dict[str, float | str | None]
 
 
 def matrix_peak(size: int = 2048, repetitions: int = 30) -> float:
@@ -38,3 +46,36 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def write_json(path: Path, figures: Mapping[str, float | str | None]) -> None:
     """Write figures under flat keys."""
     path.write_text(json.dumps(dict(figures), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def result_of(command: Sequence[str], folder: Path) -> dict[str, Any]:
+    """What a process, told of a folder, leaves there in `result.json`; raises InputError where it leaves nothing."""
+    (folder / "result.json").unlink(missing_ok=True)
+    try:
+        done = subprocess.run([*command, str(folder)], capture_output=True, text=True, errors="replace")
+    except OSError as error:
+        raise InputError(f"{command[0]} cannot be run: {error.strerror}") from None
+    try:
+        result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        log = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        raise InputError(
+            f"{' '.join(command)} failed with exit code {done.returncode}; its log ends: {' / '.join(log[-3:])}"
+        ) from None
+    return result
+
+
+def measure_each(paths: Sequence[Path], measure: Callable[[Path, Path], Figures], file: Path | None) -> int:
+    """Measure what lies at each path, with a folder to work in; write all figures to the file; gives the exit code."""
+    figures: Figures = {}
+    try:
+        for path in paths:
+            with tempfile.TemporaryDirectory() as folder:
+                own = measure(path, Path(folder))
+            figures |= {f"{path.stem}.{key}": value for key, value in own.items()}
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if file:
+        write_json(file, figures)
+    return 0

@@ -16,7 +16,6 @@ one of times, and less is better.
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -32,13 +31,12 @@ from nmt.lines import read_lines
 from nmt.models.export import export_ctranslate2
 from nmt.runs import Run
 from nmt.translator import Translator
-from tests.bench.machine import matrix_peak, mean_and_spread, table, write_json
+from tests.bench.machine import Figures, matrix_peak, mean_and_spread, measure_each, result_of, table
 
 PEERS = Path(__file__).parent / "peers"
 OWN = (sys.executable, "-m", "tests.bench.own_search")
 TRIAL = 250  # sentences on which settings are tried: enough to fill both workers of the largest
 
-Figures = dict[str, float | str | None]
 Setting = dict[str, int]
 Task = dict[str, Any]
 
@@ -86,14 +84,7 @@ class Searcher:
             folder = Path(name)
             whole = task | {"setting": setting, "measurements": [asdict(measurement) for measurement in measurements]}
             (folder / "task.json").write_text(json.dumps(whole), encoding="utf-8")
-            done = subprocess.run([*self.command, name], capture_output=True, text=True, errors="replace")
-            try:
-                result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-            except FileNotFoundError:
-                log = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-                raise InputError(
-                    f"failed with exit code {done.returncode}; its log ends: {' / '.join(log[-3:])}"
-                ) from None
+            result = result_of(self.command, folder)
         self.tokens |= {name: found["tokens"] for name, found in result.items()}
         figures = {name: found["figure"] for name, found in result.items()}
         shown = ", ".join(f"{name} {figure:,.1f}" for name, figure in figures.items())
@@ -281,18 +272,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args()
     hardware.set_up(arguments.threads)
-    figures: Figures = {}
-    try:
-        for path in arguments.runs:
-            with tempfile.TemporaryDirectory() as folder:
-                own = measure(Run(path), arguments, Path(folder))
-            figures |= {f"{Run(path).name}.{key}": value for key, value in own.items()}
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if arguments.json:
-        write_json(arguments.json, figures)
-    return 0
+    return measure_each(arguments.runs, lambda path, folder: measure(Run(path), arguments, folder), arguments.json)
 
 
 if __name__ == "__main__":

@@ -15,22 +15,19 @@ peak is `flops.training_flops` of our timed updates, over their time and this ma
 
 import argparse
 import json
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from sentencepiece import SentencePieceProcessor
 
 from nmt import hardware
 from nmt.config import InputError, TransformerConfig, load_config
 from nmt.preparation import Prepared, plan_epoch, prepare
 from tests.bench.flops import training_flops
-from tests.bench.machine import matrix_peak, mean_and_spread, table, write_json
+from tests.bench.machine import Figures, matrix_peak, mean_and_spread, measure_each, result_of, table
 
 WARM_UP = 5  # updates before the timed ones: kernels are chosen, memory is touched for the first time
 PEERS = {"joeynmt": "JoeyNMT", "eole": "Eole", "marian": "Marian"}
@@ -46,8 +43,6 @@ HEADING = (
     "× its memory",
 )
 
-Figures = dict[str, float | str | None]
-
 
 @dataclass
 class Trainer:
@@ -62,18 +57,7 @@ class Trainer:
 
     def train(self, folder: Path) -> dict[str, float]:
         """The result of one more training."""
-        (folder / "result.json").unlink(missing_ok=True)
-        try:
-            done = subprocess.run([*self.command, str(folder)], capture_output=True, text=True, errors="replace")
-        except OSError as error:
-            raise InputError(f"{self.name}: {self.command[0]} cannot be run: {error.strerror}") from None
-        try:
-            result: dict[str, float] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            log = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-            raise InputError(
-                f"{self.name} failed with exit code {done.returncode}; its log ends: {' / '.join(log[-3:])}"
-            ) from None
+        result: dict[str, float] = result_of(self.command, folder)
         self.results.append(result)
         print(f"{self.name}: {result['tokens'] / result['seconds']:,.0f} target tokens/s", file=sys.stderr)
         return result
@@ -111,7 +95,7 @@ def compare(ours: Trainer, peers: Sequence[Trainer], folder: Path, rounds: int) 
             try:
                 its = peer.train(folder)
             except InputError as error:
-                peer.missing = str(error)
+                peer.missing = f"{peer.name}: {error}"
                 continue
             peer.faster.append(own["tokens"] / own["seconds"] / (its["tokens"] / its["seconds"]))
             peer.larger.append(own["peak_memory"] / its["peak_memory"])
@@ -149,22 +133,18 @@ def peers_of(arguments: argparse.Namespace, prepared: Prepared) -> list[Trainer]
 def write_task(prepared: Prepared, folder: Path, **more: Any) -> None:
     """Leave in a folder what to train on what: subwords, pairs as pieces between spaces, sizes."""
     prepared.subwords.save(folder)
-    source, target = (
-        SentencePieceProcessor(model_proto=side.model) for side in (prepared.subwords.source, prepared.subwords.target)
-    )
-    vocabulary = [target.id_to_piece(index) for index in range(target.vocab_size())]
-    (folder / "vocabulary.txt").write_text("".join(f"{piece}\n" for piece in vocabulary), encoding="utf-8")
+    sides = {"source": prepared.subwords.source.pieces, "target": prepared.subwords.target.pieces}
+    (folder / "vocabulary.txt").write_text("".join(f"{piece}\n" for piece in sides["target"]), encoding="utf-8")
     kept = prepared.corpus.kept
-    sides = {"source": source, "target": target}
-    for (side, processor), rows in zip(sides.items(), prepared.corpus.ids(kept), strict=True):
-        lines = [" ".join(processor.id_to_piece(row.tolist())) for row in rows]
+    for (side, pieces), rows in zip(sides.items(), prepared.corpus.ids(kept), strict=True):
+        lines = [" ".join(pieces[piece] for piece in row.tolist()) for row in rows]
         (folder / f"train.{side}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     config = prepared.config
     task = {
         "model": config.model.model_dump(),
         "training": config.training.model_dump(),
         "pairs": len(kept),
-        "vocabulary_size": len(vocabulary),
+        "vocabulary_size": prepared.subwords.target.size,
         "warm_up": WARM_UP,
         **more,
     }
@@ -225,18 +205,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     arguments = parser.parse_args()
     hardware.set_up(arguments.threads)
-    figures: Figures = {}
-    try:
-        for path in arguments.configs:
-            with tempfile.TemporaryDirectory() as folder:
-                own = measure(path, arguments, Path(folder))
-            figures |= {f"{path.stem}.{key}": value for key, value in own.items()}
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if arguments.json:
-        write_json(arguments.json, figures)
-    return 0
+    return measure_each(arguments.configs, lambda path, folder: measure(path, arguments, folder), arguments.json)
 
 
 if __name__ == "__main__":
