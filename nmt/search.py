@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nmt.models.base import Seq2Seq
+from nmt.models.base import Moves, Seq2Seq
 from nmt.subwords import BOS, EOS, PAD, SEP, UNK
 
 # Pieces that no translation consists of. They are masked after the log-softmax, without renormalising, so that a
 # hypothesis' log-probability is the one that scoring its ids gives.
 FORBIDDEN = [PAD, BOS, UNK, SEP]
 
-GROUP_SIZE = 25  # pieces that one maximum stands for in `best_pieces`; with 10 to 40 of them a search took as long
+GROUP_SIZE = 25  # pieces that one maximum stands for in `best_continuations`
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,10 @@ def beam_search(
     while sentences:
         logits, state = model.step(memory, state, tokens)
         length += 1
+        log_probabilities = torch.log_softmax(logits, -1, out=logits)  # new memory would cost more than the sums
+        log_probabilities[:, :, FORBIDDEN] = -torch.inf
         # Of twice as many candidates as live hypotheses at least half do not end, as each live one ends in one way.
-        ending, values, pieces = _continuations(logits, 2 * beam_size)
-        totals = (values + scores[:, :, None]).flatten(1)
-        best, where = totals.topk(min(2 * beam_size, totals.shape[1]))  # (B, C)
-        parents, pieces = where // values.shape[2], pieces.flatten(1).gather(1, where)
+        best, parents, pieces = best_continuations(scores, log_probabilities, 2 * beam_size)  # each (B, C)
         ends = pieces == EOS
 
         at_limit = [max_lengths[sentence] == length for sentence in sentences]
@@ -65,7 +64,8 @@ def beam_search(
             ending_all = torch.tensor(at_limit, device=source.device)[:, None]  # (B, 1)
             ends &= ~ending_all
             rows, live = (ending_all & scores.isfinite()).nonzero(as_tuple=True)
-            finish(rows, live, (scores + ending)[rows, live])
+            finish(rows, live, (scores + log_probabilities[:, :, EOS])[rows, live])
+        del logits, log_probabilities  # so that the next step finds their memory free
         rows, candidates = (ends & best.isfinite())[:, :beam_size].nonzero(as_tuple=True)
         finish(rows, parents[rows, candidates], best[rows, candidates])
 
@@ -73,47 +73,43 @@ def beam_search(
         parents, tokens = parents.gather(1, chosen), pieces.gather(1, chosen)
         ids = torch.cat([ids.gather(1, parents[:, :, None].expand(-1, -1, length - 1)), tokens[:, :, None]], dim=2)
         state = state.reorder(parents)
-        going = [
-            row for row, sentence in enumerate(sentences) if not at_limit[row] and len(finished[sentence]) < beam_size
+        stays = [
+            not ended and len(finished[sentence]) < beam_size
+            for sentence, ended in zip(sentences, at_limit, strict=True)
         ]
-        if len(going) < len(sentences):
-            sentences = [sentences[row] for row in going]
-            kept = torch.tensor(going, dtype=torch.long, device=source.device)
-            scores, ids, tokens = scores[kept], ids[kept], tokens[kept]
-            memory, state = memory.keep(kept), state.keep(kept)
+        if not all(stays):
+            moves = Moves.keeping(stays, source.device)
+            sentences = [sentences[row] for row in moves.rows]
+            scores, ids, tokens = moves.apply(scores), moves.apply(ids), moves.apply(tokens)
+            memory, state = memory.keep(moves), state.keep(moves)
     return [
         sorted(hypotheses, key=lambda hypothesis: hypothesis.score, reverse=True)[:beam_size] for hypotheses in finished
     ]
 
 
-def _continuations(logits: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probabilities of </s> (B, K) and of the `count` best pieces that may follow (B, K, count), and these pieces.
+def best_continuations(scores: Tensor, log_probabilities: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Each sentence's best hypotheses longer by a piece: their scores, the best first, parents and pieces, each (B, C).
 
-    Writes over the logits (B, K, V): new memory would cost as much as what is done in it.
+    scores: (B, K); log_probabilities: (B, K, V) of the pieces that may follow. C is `count`, or K × V if that is less.
+    The best ones stand in the `count` groups of pieces whose maxima are greatest, so only these are searched: half the
+    time of top-k over all pieces.
     """
-    ending, forbidden = logits[:, :, EOS].clone(), logits[:, :, FORBIDDEN]
-    logits[:, :, FORBIDDEN] = -torch.inf
-    values, pieces = best_pieces(logits, count)
-    logits[:, :, FORBIDDEN] = forbidden
-    greatest = torch.maximum(values.amax(2), forbidden.amax(2))
-    normaliser = logits.sub_(greatest[:, :, None]).exp_().sum(2).log_().add_(greatest)  # (B, K)
-    return ending - normaliser, values - normaliser[:, :, None], pieces
-
-
-def best_pieces(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` greatest of logits (B, K, V), or all V if there are no more, and their pieces; in no order.
-
-    They stand in the `count` groups whose maxima are greatest, so only these are searched: half the time of top-k over
-    8,000 pieces.
-    """
-    groups = logits.shape[2] // GROUP_SIZE
-    if groups <= count:
-        return logits.topk(min(count, logits.shape[2]), sorted=False)
+    sentences, hypotheses, vocabulary = log_probabilities.shape
+    groups = vocabulary // GROUP_SIZE  # of each hypothesis
+    flat = log_probabilities.flatten(1)  # (B, K × V)
+    if hypotheses * groups <= count:
+        totals = (log_probabilities + scores[:, :, None]).flatten(1)
+        best, where = totals.topk(min(count, totals.shape[1]))
+        return best, where // vocabulary, where % vocabulary
     # A group is every so many pieces, so that its maximum is that of rows, which is faster than within a row.
-    grouped = logits[:, :, : groups * GROUP_SIZE].unflatten(2, (GROUP_SIZE, groups))
-    chosen = grouped.amax(2).topk(count, sorted=False).indices[:, :, None]  # (B, K, 1, count)
-    values = grouped.gather(3, chosen.expand(-1, -1, GROUP_SIZE, -1)).flatten(2)
-    pieces = (chosen + torch.arange(0, groups * GROUP_SIZE, groups, device=logits.device)[:, None]).flatten(2)
-    rest = torch.arange(groups * GROUP_SIZE, logits.shape[2], device=logits.device)  # too few for a group each
-    best, where = torch.cat([values, logits[:, :, groups * GROUP_SIZE :]], dim=2).topk(count, sorted=False)
-    return best, torch.cat([pieces, rest.expand(*pieces.shape[:2], -1)], dim=2).gather(2, where)
+    maxima = log_probabilities[:, :, : groups * GROUP_SIZE].unflatten(2, (GROUP_SIZE, groups)).amax(2)  # (B, K, groups)
+    chosen = (maxima + scores[:, :, None]).flatten(1).topk(count, sorted=False).indices  # (B, C)
+    firsts = (chosen // groups * vocabulary + chosen % groups)[:, :, None]
+    members = (firsts + torch.arange(0, groups * GROUP_SIZE, groups, device=flat.device)).flatten(1)
+    # The last few pieces of a hypothesis, too few for a group each, are searched with them.
+    everywhere = torch.arange(hypotheses * vocabulary, device=flat.device).view(hypotheses, vocabulary)
+    rest = everywhere[:, groups * GROUP_SIZE :]
+    members = torch.cat([members, rest.flatten().expand(sentences, -1)], dim=1)
+    best, where = (flat.gather(1, members) + scores.gather(1, members // vocabulary)).topk(count)
+    where = members.gather(1, where)
+    return best, where // vocabulary, where % vocabulary

@@ -1,5 +1,6 @@
 """A trained model ready for text: translate, score, align; N lines in, N lines out."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from nmt.hardware import without_autocast, workers
 from nmt.loss import log_probabilities
 from nmt.models import build_model
 from nmt.models.base import Extraction, Seq2Seq
+from nmt.models.layers import lay_out_for_search
 from nmt.runs import Checkpoint, Run
 from nmt.search import Hypothesis, beam_search
 from nmt.subwords import Pieces, Subwords
@@ -46,6 +48,7 @@ class Translator:
         weights, _, path = run.weights(checkpoint)
         model = build_model(config.model, subwords.source.size, subwords.target.size, joint=subwords.joint)
         load_weights(model, weights, path)
+        lay_out_for_search(model)
         return Translator(model.to(device).eval(), subwords, config.search, device, warn)
 
     @torch.no_grad()
@@ -69,7 +72,8 @@ class Translator:
         found: dict[int, Hypothesis] = {}
         with workers(self.device) as (pool, count):
             groups = self._groups(lengths, hypotheses=self.search.beam_size, shares=count)
-            searched = pool.map(self._search_group, [[sources[row] for row in group] for group in groups])
+            apply = pool.map if len(groups) > 1 else map  # handing over a single line costs a twelfth of its search
+            searched = apply(self._search_group, [[sources[row] for row in group] for group in groups])
             for group, hypotheses in zip(_shown(groups, bar), searched, strict=True):
                 found.update(zip(group, hypotheses, strict=True))
         return [found[row] for row in range(len(sources))]
@@ -158,13 +162,16 @@ class Translator:
             yield to_words(weights, source, target, split)
 
     def _groups(self, lengths: Tensor, *, hypotheses: int = 1, shares: int = 1) -> list[list[int]]:
-        """Rows of like length, each of some hypotheses, within the search's max_tokens and a share of all the work.
+        """Rows of like length, each of some hypotheses, within the search's max_tokens: as many for each share of work.
 
         The longest first, so that memory fails early.
         """
-        tokens = int(lengths.amax(1).sum()) + len(lengths) if len(lengths) else 0
-        most = min(self.search.max_tokens // hypotheses, -(-tokens // shares))
-        groups = plan_in_order_of_length(lengths, max(1, most))
+        tokens = 1.05 * float(
+            lengths.amax(1).sum() + len(lengths)
+        )  # about as much is padding among lines of like length
+        most = max(1, self.search.max_tokens // hypotheses)
+        rounds = max(1, math.ceil(tokens / (shares * most)))
+        groups = plan_in_order_of_length(lengths, max(1, min(most, math.ceil(tokens / (shares * rounds)))))
         return [group.tolist() for group in groups[::-1]]
 
     def _cut(self, ids: list[int], number: int) -> list[int]:

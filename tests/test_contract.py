@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from nmt.batching import make_batch, pad
-from nmt.models.base import count_parameters
+from nmt.models.base import Moves, count_parameters
+from nmt.models.layers import lay_out_for_search
 from nmt.subwords import BOS, EOS, PAD
 from tests.conftest import make_model
 
@@ -134,15 +135,28 @@ def test_reordering_commutes_with_stepping(model, batch, width):
     torch.testing.assert_close(logits, expected, **CLOSE)
 
 
-def test_keeping_sentences_commutes_with_stepping(model, batch):
+@torch.no_grad()
+@pytest.mark.parametrize("leaving", [{1, 2}, {4}, {0}, {0, 1, 4}])
+def test_keeping_sentences_commutes_with_stepping(model, batch, leaving):
     generator = torch.Generator().manual_seed(4)
-    paths = torch.randint(5, 23, (len(batch.source), 2, 4), generator=generator)
-    kept = torch.tensor([3, 0, 4])
+    sentences = len(batch.source)
+    paths = torch.randint(5, 23, (sentences, 2, 4), generator=generator)
+    moves = Moves.keeping([row not in leaving for row in range(sentences)], batch.source.device)
+    assert sorted(moves.rows) == [row for row in range(sentences) if row not in leaving]
     _, memory, state = run_steps(model, batch.source, paths)
-    tokens = torch.full((3, 2), 7)
-    logits, _ = model.step(memory.keep(kept), state.keep(kept), tokens)
-    expected, _, _ = run_steps(model, batch.source, torch.cat([paths, torch.full((len(paths), 2, 1), 7)], dim=2))
-    torch.testing.assert_close(logits, expected[kept], **CLOSE)
+    tokens = torch.full((len(moves.rows), 2), 7)
+    logits, _ = model.step(memory.keep(moves), state.keep(moves), tokens)
+    expected, _, _ = run_steps(model, batch.source, torch.cat([paths, torch.full((sentences, 2, 1), 7)], dim=2))
+    torch.testing.assert_close(logits, expected[moves.rows], **CLOSE)
+
+
+def test_a_model_laid_out_for_search_says_the_same(model, batch):
+    paths = torch.randint(5, 23, (len(batch.source), 2, 4), generator=torch.Generator().manual_seed(5))
+    expected, _, _ = run_steps(model, batch.source, paths)
+    lay_out_for_search(model)
+    weight, _ = model.output
+    assert weight.t().is_contiguous()
+    torch.testing.assert_close(run_steps(model, batch.source, paths)[0], expected, **CLOSE)
 
 
 def test_every_parameter_is_trained(model, batch):

@@ -26,28 +26,30 @@ def random(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-def test_fused_attention_equals_written_out_attention():
-    query, keys, values = random(3, 2, 5, 4), random(3, 2, 7, 4), random(3, 2, 7, 4)
-    mask = torch.arange(7)[None] < torch.tensor([7, 3, 1])[:, None]
+@pytest.mark.parametrize("length", [7, 15, 16, 17])  # short rows go other ways
+def test_fused_and_batched_attention_equal_written_out_attention(length):
+    query, keys, values = random(3, 2, 5, 4), random(3, 2, length, 4), random(3, 2, length, 4)
+    mask = torch.arange(length)[None] < torch.tensor([length, 3, 1])[:, None]
+    batched = read(query, keys.mT, values, additive_mask(mask[:, None, None], values))
     for tensor in (query, keys, values):
         tensor.requires_grad_()
-    gradients = []
-    for context in (
-        attention_weights(query, keys, mask[:, None, None]) @ values,
-        attend(query, keys, values, mask[:, None, None]),
-        read(query, keys, values, additive_mask(mask[:, None, None], values)),
-    ):
-        gradients.append([context, *torch.autograd.grad(context.square().sum(), (query, keys, values))])
-    for written, fused, batched in zip(*gradients, strict=True):
-        torch.testing.assert_close(fused, written, **CLOSE)
-        torch.testing.assert_close(batched, written, **CLOSE)
+    written, fused = (
+        [context, *torch.autograd.grad(context.square().sum(), (query, keys, values))]
+        for context in (
+            attention_weights(query, keys.mT, mask[:, None, None]) @ values,
+            attend(query, keys, values, mask[:, None, None]),
+        )
+    )
+    torch.testing.assert_close(fused, written, **CLOSE)
+    torch.testing.assert_close(batched, written[0], **CLOSE)
 
 
-def test_causal_attention_equals_a_triangular_mask():
-    query, keys, values = random(3, 2, 5, 4), random(3, 2, 5, 4), random(3, 2, 5, 4)
-    triangle = torch.ones(5, 5, dtype=torch.bool).tril()
-    expected = attention_weights(query, keys, triangle) @ values
-    torch.testing.assert_close(attend(query, keys, values, causal=True), expected, **CLOSE)
+@pytest.mark.parametrize("length", [5, 16, 17])
+def test_causal_attention_equals_a_triangular_mask(length):
+    query, keys, values = random(3, 2, length, 4), random(3, 2, length, 4), random(3, 2, length, 4)
+    triangle = torch.ones(length, length, dtype=torch.bool).tril()
+    expected = attention_weights(query, keys.mT, triangle) @ values
+    torch.testing.assert_close(attend(query, keys, values, None), expected, **CLOSE)
 
 
 def test_cross_attention_equals_the_library():
@@ -60,8 +62,10 @@ def test_cross_attention_equals_the_library():
     x, memory = random(2, 5, 12), random(2, 7, 12)
     expected, expected_weights = library(x, memory, memory, average_attn_weights=False)
     keys, values = ours.keys_values(memory)
-    torch.testing.assert_close(ours.out(merge_heads(attend(ours.queries(x), keys, values))), expected, **CLOSE)
-    weights = attention_weights(ours.queries(x), keys, torch.ones(7, dtype=torch.bool))
+    mask = torch.ones(1, 7, dtype=torch.bool)
+    context = attend(ours.queries(x), keys.mT, values, mask)
+    torch.testing.assert_close(ours.out(merge_heads(context)), expected, **CLOSE)
+    weights = attention_weights(ours.queries(x), keys, mask)
     torch.testing.assert_close(weights, expected_weights, **CLOSE)
 
 
@@ -74,7 +78,8 @@ def test_self_attention_equals_the_library():
         library.out_proj.load_state_dict(ours.out.state_dict())
     x = random(2, 5, 12)
     expected, _ = library(x, x, x, need_weights=False)
-    torch.testing.assert_close(ours.out(merge_heads(attend(*ours.project(x)))), expected, **CLOSE)
+    context = attend(*ours.project(x), torch.ones(1, 5, dtype=torch.bool))
+    torch.testing.assert_close(ours.out(merge_heads(context)), expected, **CLOSE)
 
 
 @pytest.mark.parametrize("p", [0.001, 0.1, 0.3, 0.5, 0.999])

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from nmt.batching import pad
 from nmt.models.base import Memory, Seq2Seq, State
-from nmt.search import FORBIDDEN, beam_search, best_pieces
+from nmt.search import FORBIDDEN, beam_search, best_continuations
 from nmt.subwords import BOS, EOS
 from tests.conftest import random_pairs
 
@@ -101,15 +101,17 @@ def test_beam_one_equals_greedy(model):
 
 @pytest.mark.parametrize("size", [1, 7, 49, 50, 51, 275, 300, 8000])
 @pytest.mark.parametrize("count", [1, 2, 10])
-def test_best_pieces_are_those_of_a_plain_top_k(size, count):
-    logits = torch.randn(2, 3, size, generator=torch.Generator().manual_seed(size))
-    logits[0, 0] = logits[0, 0].sort().values  # the best stand together
-    logits[1, 0, 1:] = -torch.inf
-    values, pieces = best_pieces(logits, count)
-    expected = logits.topk(min(count, size)).values
-    assert torch.equal(values.sort(descending=True).values, expected)
-    assert torch.equal(logits.gather(2, pieces), values)
-    assert all(len(set(row)) == len(row) for row in pieces.flatten(0, 1).tolist())
+def test_best_continuations_are_those_of_a_plain_top_k(size, count):
+    generator = torch.Generator().manual_seed(size)
+    log_probabilities, scores = (torch.randn(2, 3, *shape, generator=generator) for shape in ((size,), ()))
+    log_probabilities[0, 0] = log_probabilities[0, 0].sort().values + 3  # the best stand together
+    log_probabilities[1, 0, 1:] = -torch.inf
+    scores[1, 1] = -torch.inf  # no live hypothesis
+    best, parents, pieces = best_continuations(scores, log_probabilities, count)
+    totals = log_probabilities + scores[:, :, None]
+    assert torch.equal(best, totals.flatten(1).topk(min(count, 3 * size)).values)
+    assert torch.equal(totals[torch.arange(2)[:, None], parents, pieces], best)
+    assert all(len(set(row)) == len(row) for row in (parents * size + pieces).tolist())
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])

@@ -30,13 +30,42 @@ class Extraction:
 
 
 @dataclass(frozen=True)
+class Moves:
+    """Which sentences leave: the last ones that stay take the places of those that left, so that few rows are moved."""
+
+    rows: list[int]  # where each of the sentences that stay has been so far, in their new order
+    moved: Tensor  # those that move ...
+    vacant: Tensor  # ... and the places, among the first len(rows), that they move to
+
+    @staticmethod
+    def keeping(stays: Sequence[bool], device: torch.device) -> "Moves":
+        """The moves after which only those sentences are left that stay."""
+        count = sum(stays)
+        rows = list(range(count))
+        vacant = [row for row in rows if not stays[row]]
+        moved = [row for row in range(count, len(stays)) if stays[row]]
+        for place, row in zip(vacant, moved, strict=True):
+            rows[place] = row
+        return Moves(
+            rows,
+            torch.tensor(moved, device=device, dtype=torch.long),
+            torch.tensor(vacant, device=device, dtype=torch.long),
+        )
+
+    def apply(self, tensor: Tensor) -> Tensor:
+        """The rows of the sentences that stay; writes over others."""
+        return tensor.index_copy_(0, self.vacant, tensor.index_select(0, self.moved))[: len(self.rows)]
+
+
+@dataclass(frozen=True)
 class Memory:
     """What the decoder reads of the source, fixed while a sentence is decoded."""
 
     states: Tensor  # (B, S, D) the encoder's last layer
     mask: Tensor  # (B, S) True at real positions
-    keys: tuple[Tensor, ...]  # of each layer with cross-attention, (B, H, S, ·), already projected
-    values: tuple[Tensor, ...]  # the same
+    # Of each layer with cross-attention:
+    keys: tuple[Tensor, ...]  # (B, H, S, ·) or (B, H, ·, S), already projected, as the model multiplies them
+    values: tuple[Tensor, ...]  # (B, H, S, ·)
 
     def contiguous(self) -> "Memory":
         """The same laid out for many reads: what `encode` gives may be views into larger tensors."""
@@ -47,13 +76,13 @@ class Memory:
             tuple(values.contiguous() for values in self.values),
         )
 
-    def keep(self, sentences: Tensor) -> "Memory":
-        """The memory of some of the sentences, by their indices."""
+    def keep(self, moves: "Moves") -> "Memory":
+        """The memory of some of the sentences; uses this one up."""
         return Memory(
-            self.states.index_select(0, sentences),
-            self.mask.index_select(0, sentences),
-            tuple(keys.index_select(0, sentences) for keys in self.keys),
-            tuple(values.index_select(0, sentences) for values in self.values),
+            moves.apply(self.states),
+            moves.apply(self.mask),
+            tuple(moves.apply(keys) for keys in self.keys),
+            tuple(moves.apply(values) for values in self.values),
         )
 
 
@@ -66,13 +95,13 @@ class State:
     visible: Tensor  # (B, K, P) which entries lie on a hypothesis' path
     length: int  # tokens read so far
 
-    def keep(self, sentences: Tensor) -> "State":
-        """The state of some of the sentences, by their indices."""
+    def keep(self, moves: Moves) -> "State":
+        """The state of some of the sentences; uses this one up."""
         return replace(
             self,
-            carried=tuple(tensor.index_select(0, sentences) for tensor in self.carried),
-            entries=tuple(tensor.index_select(0, sentences) for tensor in self.entries),
-            visible=self.visible.index_select(0, sentences),
+            carried=tuple(moves.apply(tensor) for tensor in self.carried),
+            entries=tuple(moves.apply(tensor) for tensor in self.entries),
+            visible=moves.apply(self.visible),
         )
 
     def reorder(self, parents: Tensor) -> "State":

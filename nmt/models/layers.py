@@ -23,10 +23,10 @@ class Dropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu":  # a GPU has one kernel for it, and no trouble to draw numbers
-            return F.dropout(x, self.p, self.training)
         if not self.training or not self.p:
             return x
+        if x.device.type != "cpu":  # a GPU has one kernel for it, and no trouble to draw numbers
+            return F.dropout(x, self.p)
         dropped = min(max(1, round(self.p * 256)), 255)  # bytes below it stand for a 0
         # The whole range of the integers: without a range torch leaves the sign bit, and so every eighth byte, biased.
         drawn = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
@@ -73,6 +73,25 @@ def linear(inputs: int, *outputs: int) -> nn.Linear:
         nn.init.xavier_uniform_(weight)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+@torch.no_grad()
+def lay_out_for_search(model: nn.Module) -> None:
+    """Turn the memory of weights that are multiplied by, so that a product of few rows takes half to two thirds.
+
+    5 rows by (128, 128): 4 µs instead of 7; by (128, 8000): 190 instead of 295; from 600 rows on they take as long.
+    The values stay as they are, but tied weights are tied no more, as a lookup needs the rows of its table whole.
+    Nothing can be trained thereafter.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.weight = _turned(module.weight)
+        elif isinstance(module, Embeddings):
+            module.output_weight = _turned(module.output_weight)
+
+
+def _turned(weight: Tensor) -> nn.Parameter:
+    return nn.Parameter(weight.t().contiguous().t(), requires_grad=False)
 
 
 class FeedForward(nn.Module):

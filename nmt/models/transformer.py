@@ -135,9 +135,9 @@ class Transformer(Seq2Seq):
         mask = memory.mask[:, None, None]  # (B, 1, 1, S)
         x = self._embed(self.embeddings.target, target_in, 0)
         for index, (layer, keys, values) in enumerate(zip(self._layers, memory.keys, memory.values, strict=True)):
-            x = layer.join(x, attend(*layer.project(x), causal=True))
+            x = layer.join(x, attend(*layer.project(x), None))
             given = None if weights is None else weights[:, index] @ values
-            x = layer.finish(x, attend(layer.ask(x), keys, values, mask) if given is None else given)
+            x = layer.finish(x, attend(layer.ask(x), keys.mT, values, mask) if given is None else given)
         features: Tensor = self.decoder_norm(x)
         return features
 
@@ -147,7 +147,7 @@ class Transformer(Seq2Seq):
         found: dict[int, Tensor] = {}
         for index in range(max(layers, default=-1) + 1):  # no layer above the highest asked for is computed
             layer = self._layers[index]
-            x = layer.join(x, attend(*layer.project(x), causal=True))
+            x = layer.join(x, attend(*layer.project(x), None))
             weights = attention_weights(layer.ask(x), memory.keys[index], mask)  # (B, H, T, S)
             if index in layers:
                 found[index] = weights
@@ -155,7 +155,7 @@ class Transformer(Seq2Seq):
         return torch.stack([found[index] for index in layers], dim=1)
 
     def initial_state(self, memory: Memory) -> State:
-        empty = memory.keys[0][:, :, :0]  # (B, H, 0, Dh)
+        empty = memory.values[0][:, :, :0]  # (B, H, 0, Dh)
         visible = torch.ones(len(empty), 1, 0, dtype=torch.bool, device=empty.device)
         return State((), (empty,) * (2 * len(self.decoder)), visible, 0)
 
@@ -176,7 +176,7 @@ class Transformer(Seq2Seq):
             keys = _append(state.entries[2 * index], past, key)
             values = _append(state.entries[2 * index + 1], past, value)
             entries += [keys, values]
-            x = layer.join(x, read(query, keys.narrow(2, 0, held), values.narrow(2, 0, held), among_entries))
+            x = layer.join(x, read(query, keys[:, :, :held].mT, values[:, :, :held], among_entries))
             x = layer.finish(x, read(layer.ask(x), memory.keys[index], memory.values[index], among_source))
         logits = F.linear(self.decoder_norm(x), *self.output)
         return logits, State((), tuple(entries), visible, state.length + 1)
@@ -189,8 +189,9 @@ class Transformer(Seq2Seq):
 
 def _append(buffer: Tensor, used: int, new: Tensor) -> Tensor:
     """The buffer (B, H, P or more, Dh) with new entries (B, H, K, Dh) behind its first `used`; grown by doubling."""
-    missing = used + new.shape[2] - buffer.shape[2]
-    if missing > 0:
-        buffer = torch.cat([buffer, new.new_empty(*new.shape[:2], max(missing, used, ROOM), new.shape[3])], dim=2)
-    buffer.narrow(2, used, new.shape[2]).copy_(new)
+    held = used + new.shape[2]
+    if held > buffer.shape[2]:
+        old, buffer = buffer, new.new_empty(*new.shape[:2], max(held, 2 * used, ROOM), new.shape[3])
+        buffer[:, :, :used] = old[:, :, :used]
+    buffer[:, :, used:held] = new
     return buffer
