@@ -41,6 +41,7 @@ def beam_search(
     scores = memory.states.new_zeros(len(source), 1)  # (B, K) log-probabilities of live hypotheses
     ids = source.new_empty(len(source), 1, 0)  # (B, K, length)
     tokens = source.new_full((len(source), 1), BOS)  # (B, K)
+    forbidden = torch.tensor(FORBIDDEN, device=source.device)
     length = 0
 
     def finish(rows: Tensor, parents: Tensor, log_probabilities: Tensor) -> None:
@@ -54,7 +55,7 @@ def beam_search(
         logits, state = model.step(memory, state, tokens)
         length += 1
         log_probabilities = torch.log_softmax(logits, -1, out=logits)  # new memory would cost more than the sums
-        log_probabilities[:, :, FORBIDDEN] = -torch.inf
+        log_probabilities.index_fill_(2, forbidden, -torch.inf)
         # Of twice as many candidates as live hypotheses at least half do not end, as each live one ends in one way.
         best, parents, pieces = best_continuations(scores, log_probabilities, 2 * beam_size)  # each (B, C)
         ends = pieces == EOS
@@ -67,7 +68,8 @@ def beam_search(
             finish(rows, live, (scores + log_probabilities[:, :, EOS])[rows, live])
         del logits, log_probabilities  # so that the next step finds their memory free
         rows, candidates = (ends & best.isfinite())[:, :beam_size].nonzero(as_tuple=True)
-        finish(rows, parents[rows, candidates], best[rows, candidates])
+        if len(rows):
+            finish(rows, parents[rows, candidates], best[rows, candidates])
 
         scores, chosen = best.masked_fill(ends, -torch.inf).topk(min(beam_size, best.shape[1]))  # (B, K')
         parents, tokens = parents.gather(1, chosen), pieces.gather(1, chosen)
@@ -107,8 +109,8 @@ def best_continuations(scores: Tensor, log_probabilities: Tensor, count: int) ->
     firsts = (chosen // groups * vocabulary + chosen % groups)[:, :, None]
     members = (firsts + torch.arange(0, groups * GROUP_SIZE, groups, device=flat.device)).flatten(1)
     # The last few pieces of a hypothesis, too few for a group each, are searched with them.
-    everywhere = torch.arange(hypotheses * vocabulary, device=flat.device).view(hypotheses, vocabulary)
-    rest = everywhere[:, groups * GROUP_SIZE :]
+    rest = torch.arange(groups * GROUP_SIZE, vocabulary, device=flat.device)
+    rest = rest + torch.arange(0, hypotheses * vocabulary, vocabulary, device=flat.device)[:, None]
     members = torch.cat([members, rest.flatten().expand(sentences, -1)], dim=1)
     best, where = (flat.gather(1, members) + scores.gather(1, members // vocabulary)).topk(count)
     where = members.gather(1, where)
