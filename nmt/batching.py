@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nmt.hardware import to_device
 from nmt.subwords import BOS, EOS, PAD
 
 Rows = Sequence[Sequence[int]] | Sequence[NDArray[np.int32]]  # ids of sentences, (B, ·)
@@ -33,20 +34,20 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         return replace(
             self,
-            source=self.source.to(device),
-            target_in=self.target_in.to(device),
-            target_out=self.target_out.to(device),
-            predicted=self.predicted.to(device),
+            source=to_device(self.source, device),
+            target_in=to_device(self.target_in, device),
+            target_out=to_device(self.target_out, device),
+            predicted=to_device(self.predicted, device),
         )
 
 
-def make_batch(sources: Rows, targets: Rows, lines: Tensor) -> Batch:
-    """A batch of pairs of ids, given without <s> and </s>."""
-    target_out = pad(targets, end=True)  # (B, T)
+def make_batch(sources: Rows, targets: Rows, lines: Tensor, *, multiple: int = 1) -> Batch:
+    """A batch of pairs of ids, given without <s> and </s>; lengths are padded to a multiple of `multiple`."""
+    target_out = pad(targets, end=True, multiple=multiple)  # (B, T)
     predicted = (target_out != PAD).flatten().nonzero()[:, 0]
     return Batch(
-        source=pad(sources, end=True),
-        target_in=pad(targets, begin=True),
+        source=pad(sources, end=True, multiple=multiple),
+        target_in=pad(targets, begin=True, multiple=multiple),
         target_out=target_out,
         predicted=predicted,
         tokens=len(predicted),
@@ -54,10 +55,14 @@ def make_batch(sources: Rows, targets: Rows, lines: Tensor) -> Batch:
     )
 
 
-def pad(rows: Rows, *, begin: bool = False, end: bool = False) -> Tensor:
-    """Rows of ids as one tensor (B, longest), PAD on the right; begin: with <s> before each, end: with </s> behind."""
+def pad(rows: Rows, *, begin: bool = False, end: bool = False, multiple: int = 1) -> Tensor:
+    """Rows of ids as one tensor (B, longest), PAD on the right; begin: with <s> before each, end: with </s> behind.
+
+    multiple: the longest is rounded up to a multiple of it.
+    """
     counts = np.fromiter(map(len, rows), np.int64, len(rows)) + begin
-    padded = np.full((len(rows), counts.max(initial=0) + end), PAD, np.int64)
+    longest = -(-(int(counts.max(initial=0)) + end) // multiple) * multiple
+    padded = np.full((len(rows), longest), PAD, np.int64)
     places = np.arange(padded.shape[1])
     if rows:
         # All ids in one go: ten times as fast as row by row. `casting`: of an empty list, NumPy thinks it holds floats.

@@ -166,8 +166,13 @@ class TrainingConfig(Section):
     average_last: Annotated[int, Unit("checkpoints")] = Field(
         5, ge=1, description="the checkpoint 'average' is the mean of the last so many"
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16: matrix products under autocast, weights stay in float32"
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="bfloat16: matrix products under autocast, weights stay in float32; auto: so on a GPU that has it",
+    )
+    compile: bool = Field(
+        False,
+        description="have torch.compile fuse operations: a minute at the start, and a C++ compiler, for speed after",
     )
 
 

@@ -5,12 +5,14 @@ import ctypes
 import os
 import platform
 import resource
+import shutil
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from nmt.config import InputError
 
@@ -74,6 +76,16 @@ def workers(device: torch.device) -> Iterator[tuple[Executor, int]]:
         torch.set_num_threads(threads)
 
 
+def require_compiler() -> None:
+    """Raise InputError unless there is the C++ compiler that torch.compile calls."""
+    name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if not shutil.which(name):
+        raise InputError(
+            f"training.compile = true needs the C++ compiler {name}, which is not found; install it, name another in "
+            "the environment variable CXX, or set training.compile=false"
+        )
+
+
 def describe(device: torch.device) -> str:
     """One line: versions, device and threads, for a person and for `run.json`."""
     if device.type == "cuda":
@@ -84,12 +96,27 @@ def describe(device: torch.device) -> str:
 
 
 def autocast(
-    device: torch.device, precision: Literal["float32", "bfloat16"]
+    device: torch.device, precision: Literal["auto", "float32", "bfloat16"]
 ) -> contextlib.AbstractContextManager[object]:
-    """A context in which matrix products run in `precision`."""
+    """A context in which matrix products run in `precision`; auto: bfloat16 on a GPU that computes in it."""
+    if precision == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bfloat16" if fast else "float32"
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def length_multiple(device: torch.device) -> int:
+    """What lengths of batches are best a multiple of: on a GPU rows of 16 bytes suit products and attention's masks."""
+    return 8 if device.type == "cuda" else 1
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device; on its way to a GPU nothing waits for it."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)  # from pageable memory the copy would be waited for
 
 
 def without_autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:

@@ -67,6 +67,10 @@ class Updater:
     def __init__(self, prepared: Prepared) -> None:
         self.prepared, self.config = prepared, prepared.config.training
         self.objective = Objective(prepared.model, self.config.label_smoothing).train()
+        if self.config.compile:
+            hardware.require_compiler()
+        # dynamic: one program for batches of all lengths.
+        self.loss = torch.compile(self.objective, dynamic=True) if self.config.compile else self.objective
         # Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019); fused: one pass over a tensor, not a dozen.
         kind = torch.optim.Adam if self.config.optimiser == "adam" else torch.optim.AdamW
         self.optimiser = kind(
@@ -78,32 +82,33 @@ class Updater:
             fused=True,
         )
 
-    def update(self, lines: Tensor, number: int) -> tuple[float, float, int]:
+    def update(self, lines: Tensor, number: int) -> tuple[Tensor, Tensor, int]:
         """Do update `number` on the pairs at `lines`: its loss (a sum in nats, smoothed), gradient norm, target tokens.
 
         The gradient is the sum over real target tokens divided by the tokens of the whole update, in whatever parts
-        it is computed.
+        it is computed. Loss and norm are left on the device: a GPU goes on working until they are read.
         """
         config, prepared = self.config, self.prepared
         tokens = int(prepared.corpus.lengths[lines, 1].sum()) + len(lines)
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=prepared.device)
         for part in range(config.accumulation):
             own = share(lines, part, config.accumulation)
             if not len(own):
                 continue
-            batch = make_batch(*prepared.corpus.ids(own), own).to(prepared.device)
+            multiple = hardware.length_multiple(prepared.device)
+            batch = make_batch(*prepared.corpus.ids(own), own, multiple=multiple).to(prepared.device)
             # Dropout depends on these numbers alone, so a resumed training draws what an unbroken one would have.
             torch.manual_seed(((config.seed * 1_000_003 + number) * 1_009 + part) % 2**63)
             with hardware.autocast(prepared.device, config.precision):
-                loss, _ = self.objective(batch)
+                loss, _ = self.loss(batch)
             (loss / tokens).backward()
-            total += loss.item()
+            total += loss.detach()
         norm = nn.utils.clip_grad_norm_(prepared.model.parameters(), config.clip_norm or math.inf)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(config, number)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        return total, norm.item(), tokens
+        return total, norm, tokens
 
     def state(self) -> dict[str, Tensor]:
         """The optimiser's tensors by name."""
@@ -130,7 +135,7 @@ def dry_run(prepared: Prepared) -> str:
     updater = Updater(prepared)
     for number in (1, 2):  # the first one also pays for what is set up once
         started = time.perf_counter()
-        updater.update(largest, number)
+        updater.update(largest, number)[0].item()  # a GPU is done once its loss is read
         seconds = time.perf_counter() - started
     expected = seconds * updates * float(padded.double().mean() / padded.max())
     source, target = lengths[largest].amax(0).tolist()
@@ -186,40 +191,49 @@ class _Loop:
         self.updater, self.run, self.reporter, self.progress = updater, run, reporter, progress
         self.config = updater.config
         self.clock = time.perf_counter()
+        self.unread: list[tuple[Tensor, Tensor, int]] = []  # loss, norm and tokens of updates since `_read`
+        self.unread_since = 0.0
 
     def update(self, lines: Tensor, epoch_updates: int) -> None:
         """Do the next update, on the pairs at `lines`; its epoch has so many."""
-        started, number = time.perf_counter(), self.progress.update + 1
+        number = self.progress.update + 1
+        if not self.unread:
+            self.unread_since = time.perf_counter()
         loss, norm, tokens = self.updater.update(lines, number)
-        seconds = time.perf_counter() - started
-        reported = self.progress.reported.plus(loss, norm, tokens, seconds)
-        validated = self.progress.validated.plus(loss, norm, tokens, seconds)
-        epoch, position = self.progress.epoch, self.progress.position + 1
+        self.unread.append((loss, norm, tokens))
         if number % REPORT_INTERVAL == 0:
+            self._read()
+            reported = self.progress.reported
             self.reporter.write(
                 Updated(
                     update=number,
-                    epoch=epoch,
+                    epoch=self.progress.epoch,
                     loss=reported.loss / reported.tokens,
                     gradient_norm=reported.norm / reported.updates,
                     learning_rate=learning_rate(self.config, number),
                     tokens_per_second=reported.tokens / reported.seconds,
                 )
             )
-            reported = Sums()
+            self._advance(reported=Sums())
+        epoch, position = self.progress.epoch, self.progress.position + 1
         if position == epoch_updates:
             epoch, position = epoch + 1, 0
-        self._advance(
-            update=number,
-            epoch=epoch,
-            position=position,
-            tokens=self.progress.tokens + tokens,
-            reported=reported,
-            validated=validated,
-        )
+        self._advance(update=number, epoch=epoch, position=position, tokens=self.progress.tokens + tokens)
+
+    def _read(self) -> None:
+        """Add what the updates since the last time came to: now a GPU must be done with them."""
+        reported, validated = self.progress.reported, self.progress.validated
+        read = [(loss.item(), norm.item(), tokens) for loss, norm, tokens in self.unread]
+        seconds = (time.perf_counter() - self.unread_since) / max(1, len(read))
+        for loss, norm, tokens in read:
+            reported = reported.plus(loss, norm, tokens, seconds)
+            validated = validated.plus(loss, norm, tokens, seconds)
+        self.unread = []
+        self._advance(reported=reported, validated=validated)
 
     def validate(self) -> None:
         """Validate, save a checkpoint, report, and finish where the training is at its end."""
+        self._read()
         at, found = self.progress, validate(self.updater.prepared)
         self.updater.objective.train()
         figure = found.bleu if self.config.best_by == "bleu" else -found.loss
@@ -262,7 +276,7 @@ class _Loop:
 
     def interrupt(self) -> None:
         """Save so that the same command goes on from here."""
-        self._advance()
+        self._read()
         self.run.save_training(self.progress, weights_of(self.updater.prepared.model), self.updater.state())
         self.reporter.write(Ended(self.progress.update, "interrupted", self.progress.seconds))
 

@@ -12,7 +12,7 @@ from nmt.alignment import WordAttention, WordSplit, extract, to_words
 from nmt.batching import make_batch, pad, plan_in_order_of_length
 from nmt.checkpoint import load_weights
 from nmt.config import SearchConfig
-from nmt.hardware import without_autocast, workers
+from nmt.hardware import to_device, without_autocast, workers
 from nmt.loss import log_probabilities
 from nmt.models import build_model
 from nmt.models.base import Extraction, Seq2Seq
@@ -82,7 +82,7 @@ class Translator:
         limits = [int(self.search.max_length_ratio * len(ids)) + self.search.max_length_offset for ids in sources]
         found = beam_search(
             self.model,
-            pad(sources, end=True).to(self.device),
+            to_device(pad(sources, end=True), self.device),
             limits,
             beam_size=self.search.beam_size,
             length_penalty=self.search.length_penalty,

@@ -128,6 +128,10 @@ def test_padding_is_what_it_is_by_hand(counts):
         assert torch.equal(pad(given), naive_pad(rows))
         assert torch.equal(pad(given, begin=True), naive_pad([[BOS, *row] for row in rows]))
         assert torch.equal(pad(given, end=True), naive_pad([[*row, EOS] for row in rows]))
+        padded = pad(given, end=True, multiple=8)
+        assert padded.shape[1] % 8 == 0 and padded.shape[1] - pad(given, end=True).shape[1] < 8
+        assert torch.equal(padded[:, : pad(given, end=True).shape[1]], pad(given, end=True))
+        assert not padded[:, pad(given, end=True).shape[1] :].any()  # PAD is 0
         batch = make_batch(given, given, torch.arange(len(rows)))
         assert torch.equal(batch.source, batch.target_out) and batch.source.dtype == torch.long
         assert batch.tokens == sum(counts) + len(counts)
