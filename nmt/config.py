@@ -172,7 +172,7 @@ class TrainingConfig(Section):
     )
     compile: bool = Field(
         False,
-        description="have torch.compile fuse operations: a minute at the start, and a C++ compiler, for speed after",
+        description="torch.compile fuses operations, which takes minutes and a C++ compiler first; an RNN's for each length",
     )
 
 

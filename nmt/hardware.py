@@ -35,13 +35,11 @@ def choose_device(name: str) -> torch.device:
 
 
 def _keep_memory() -> None:
-    """Let the C library keep the memory that tensors give back, where it is glibc, in large pages where there are any.
+    """Let the C library keep the memory that tensors give back, where it is glibc.
 
     Else most large tensors are pages fresh from the system, which costs more than many operations on them. On 2 cores
-    a search by two threads gave 271 sentences/s instead of 216, an RNN's training 4 % more. Large pages gave a search
-    another 5 %, as the processor keeps few addresses of pages at hand.
+    a search by two threads gave 271 sentences/s instead of 216, an RNN's training 4 % more.
     """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch asks for them (on Linux) where this is 1
     if platform.libc_ver()[0] != "glibc":
         return
     trim_threshold, mmap_threshold, arena_max = -1, -3, -8  # malloc.h

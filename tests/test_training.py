@@ -160,12 +160,12 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler warns of its own ways
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
-@pytest.mark.parametrize("name", ["rnn", "transformer"])
-def test_compiled_updates_are_those_of_plain_ones(name):
+def test_compiled_updates_are_those_of_plain_ones():
     found = []
     for compiled in (False, True):
-        updates = updater(name, make_config(compile=compiled, learning_rate=0.01))
+        updates = updater("transformer", make_config(compile=compiled, learning_rate=0.01))
         updates.objective.eval()  # compiled dropout draws other numbers
         found.append(
             [updates.update(lines, number)[0].item() for number, lines in enumerate(torch.arange(6).split(2), 1)]

@@ -88,7 +88,7 @@ class DecoderLayer(nn.Module):
         return self.feed_forward_frame.leave(x, self.feed_forward(self.feed_forward_frame.enter(x)))
 
 
-ROOM = 64  # entries that a buffer has room for at first: a dozen steps of a beam of 5, before it is copied to grow
+ROOM = 16  # steps that a buffer has room for at first, before it is copied to grow
 
 
 @final
@@ -191,7 +191,7 @@ def _append(buffer: Tensor, used: int, new: Tensor) -> Tensor:
     """The buffer (B, H, P or more, Dh) with new entries (B, H, K, Dh) behind its first `used`; grown by doubling."""
     held = used + new.shape[2]
     if held > buffer.shape[2]:
-        old, buffer = buffer, new.new_empty(*new.shape[:2], max(held, 2 * used, ROOM), new.shape[3])
+        old, buffer = buffer, new.new_empty(*new.shape[:2], max(held, 2 * used, ROOM * new.shape[2]), new.shape[3])
         buffer[:, :, :used] = old[:, :, :used]
     buffer[:, :, used:held] = new
     return buffer
