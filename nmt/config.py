@@ -172,7 +172,7 @@ class TrainingConfig(Section):
     )
     compile: bool = Field(
         False,
-        description="torch.compile fuses operations: minutes and a C++ compiler first; an RNN is compiled for each length",
+        description="torch.compile fuses operations: minutes and a C++ compiler first; an RNN compiles for each length",
     )
 
 

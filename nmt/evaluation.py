@@ -15,7 +15,6 @@ from nmt import hardware, scores
 from nmt.config import FilePair, InputError
 from nmt.events import clock
 from nmt.lines import TextPairs, read_pairs, write_lines
-from nmt.models.base import count_parameters
 from nmt.plotting import Panel, draw_heatmaps, save_figure
 from nmt.runs import Checkpoint, Run
 from nmt.training import likelihood
@@ -238,8 +237,7 @@ def _summary(
 ) -> dict[str, Any]:
     runs = {}
     for system in systems:
-        total, embeddings = count_parameters(system.translator.model)
-        progress, search = system.run.progress(), system.translator.search
+        progress, facts, search = system.run.progress(), system.run.facts(), system.translator.search
         runs[system.name] = {
             "path": str(system.run.path),
             "model": system.run.config().model.kind,
@@ -247,8 +245,8 @@ def _summary(
             "updates": system.updates,
             "training_seconds": progress.seconds,
             "training_updates": progress.update,
-            "parameters": total,
-            "embedding_parameters": embeddings,
+            "parameters": facts["parameters"],
+            "embedding_parameters": facts["embedding_parameters"],
             "beam_size": search.beam_size,
             "length_penalty": search.length_penalty,
             "tests": {
@@ -283,7 +281,7 @@ def _table(systems: Sequence[System], results: dict[str, dict[str, Result]]) -> 
             lines.append(
                 f"{system.name:{widest}} {result.bleu.value:6.1f} {result.chrf.value:7.1f} {result.perplexity:7.2f} "
                 f"{result.nats_per_character:10.3f} {result.bleu.length_ratio:7.3f} "
-                f"{result.sentences_per_second:7.0f} {count_parameters(system.translator.model)[0]:11,} "
+                f"{result.sentences_per_second:7.0f} {system.run.facts()['parameters']:11,} "
                 f"{system.updates:8,} {clock(progress.seconds):>9}"
             )
         lines.append("")
