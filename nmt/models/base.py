@@ -76,7 +76,7 @@ class Memory:
             tuple(values.contiguous() for values in self.values),
         )
 
-    def keep(self, moves: "Moves") -> "Memory":
+    def keep(self, moves: Moves) -> "Memory":
         """The memory of some of the sentences; uses this one up."""
         return Memory(
             moves.apply(self.states),
