@@ -1,6 +1,9 @@
 """A trained model ready for text: translate, score, align; N lines in, N lines out."""
 
+import contextlib
 import math
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -70,24 +73,48 @@ class Translator:
         """The best hypothesis of each source, given as ids without </s>, in order."""
         lengths = torch.tensor([len(ids) for ids in sources], dtype=torch.long).reshape(-1, 1)
         found: dict[int, Hypothesis] = {}
-        with workers(self.device) as (pool, count):
-            groups = self._groups(lengths, hypotheses=self.search.beam_size, shares=count)
-            apply = pool.map if len(groups) > 1 else map  # handing over a single line costs a twelfth of its search
-            searched = apply(self._search_group, [[sources[row] for row in group] for group in groups])
-            for group, hypotheses in zip(_shown(groups, bar), searched, strict=True):
-                found.update(zip(group, hypotheses, strict=True))
+        with workers(self.device) as (pool, count), _progress(bar, len(sources)) as done:
+            waiting = deque(self._groups(lengths, hypotheses=self.search.beam_size, shares=count))
+
+            def work() -> None:
+                """Search what waits until nothing does, or until a worker fails."""
+                try:
+                    self._search(sources, waiting, found, done)
+                finally:
+                    waiting.clear()
+
+            if len(waiting) <= 1:  # handing over a single line costs a twelfth of its search
+                work()
+            try:
+                for running in [pool.submit(work) for _ in range(min(count, len(waiting)))]:
+                    running.result()
+            finally:
+                waiting.clear()  # else the workers would go on before an interruption is heard
         return [found[row] for row in range(len(sources))]
 
-    def _search_group(self, sources: list[list[int]]) -> list[Hypothesis]:
-        limits = [int(self.search.max_length_ratio * len(ids)) + self.search.max_length_offset for ids in sources]
-        found = beam_search(
-            self.model,
-            to_device(pad(sources, end=True), self.device),
-            limits,
-            beam_size=self.search.beam_size,
-            length_penalty=self.search.length_penalty,
+    def _search(
+        self,
+        sources: Sequence[list[int]],
+        waiting: deque[list[int]],
+        found: dict[int, Hypothesis],
+        done: Callable[[int], object],
+    ) -> None:
+        """Take groups of rows from those that wait, and add the best hypothesis of each."""
+        taken: list[int] = []
+
+        def batches() -> Iterator[tuple[Tensor, list[int]]]:
+            for group in _taken(waiting):
+                taken.extend(group)
+                own = [sources[row] for row in group]
+                ratio, offset = self.search.max_length_ratio, self.search.max_length_offset
+                yield to_device(pad(own, end=True), self.device), [int(ratio * len(ids)) + offset for ids in own]
+
+        searched = beam_search(
+            self.model, batches(), beam_size=self.search.beam_size, length_penalty=self.search.length_penalty
         )
-        return [hypotheses[0] for hypotheses in found]
+        for number, hypotheses in searched:
+            found[taken[number]] = hypotheses[0]
+            done(1)
 
     @torch.no_grad()
     def score(self, sources: Sequence[str], targets: Sequence[str], *, bar: str | None = None) -> list[float]:
@@ -105,18 +132,20 @@ class Translator:
         targets = [self._cut(ids, number) for number, ids in enumerate(targets, 1)]
         lengths = torch.tensor([[len(s), len(t)] for s, t in zip(sources, targets, strict=True)]).reshape(-1, 2)
         scores = torch.zeros(len(sources), dtype=torch.float64)
-        for rows in _shown(self._groups(lengths), bar):
-            batch = make_batch([sources[row] for row in rows], [targets[row] for row in rows], torch.tensor(rows))
-            batch = batch.to(self.device)
-            with without_autocast(self.device):
-                features = self.model(batch.source, batch.target_in)  # (B, T, D)
-                flat = log_probabilities(
-                    features.flatten(0, 1)[batch.predicted],
-                    *self.model.output,
-                    batch.target_out.flatten()[batch.predicted],
-                )
-            sentence = batch.lines[batch.predicted.cpu() // batch.target_out.shape[1]]
-            scores.index_add_(0, sentence, flat.double().cpu())
+        with _progress(bar, len(sources)) as done:
+            for rows in self._groups(lengths):
+                batch = make_batch([sources[row] for row in rows], [targets[row] for row in rows], torch.tensor(rows))
+                batch = batch.to(self.device)
+                with without_autocast(self.device):
+                    features = self.model(batch.source, batch.target_in)  # (B, T, D)
+                    flat = log_probabilities(
+                        features.flatten(0, 1)[batch.predicted],
+                        *self.model.output,
+                        batch.target_out.flatten()[batch.predicted],
+                    )
+                sentence = batch.lines[batch.predicted.cpu() // batch.target_out.shape[1]]
+                scores.index_add_(0, sentence, flat.double().cpu())
+                done(len(rows))
         return scores.tolist()
 
     def align(
@@ -182,10 +211,21 @@ class Translator:
         return Pieces(self._cut(pieces.ids, number), pieces.offsets[: self.search.max_length], pieces.text)
 
 
-def _shown(groups: list[list[int]], bar: str | None) -> Iterator[list[int]]:
-    """The groups, with a progress bar of that title, if one is wanted, that counts their rows."""
-    rows = sum(map(len, groups))
-    with tqdm(total=rows, desc=bar, unit="line", disable=None if bar else True, leave=False) as progress:
-        for group in groups:
-            yield group
-            progress.update(len(group))
+def _taken(waiting: deque[list[int]]) -> Iterator[list[int]]:
+    """What is left of those that wait, which other threads take too."""
+    with contextlib.suppress(IndexError):
+        while True:
+            yield waiting.popleft()
+
+
+@contextlib.contextmanager
+def _progress(bar: str | None, lines: int) -> Iterator[Callable[[int], object]]:
+    """What is told of lines that are done, by any thread; it moves a progress bar of that title, if one is wanted."""
+    lock = threading.Lock()
+    with tqdm(total=lines, desc=bar, unit="line", disable=None if bar else True, leave=False) as progress:
+
+        def done(count: int) -> None:
+            with lock:
+                progress.update(count)
+
+        yield done

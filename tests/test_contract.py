@@ -23,7 +23,7 @@ def test_step_by_step_equals_teacher_forcing(model, batch):
     state = model.initial_state(memory)
     for time in range(batch.target_in.shape[1]):
         logits, state = model.step(memory, state, batch.target_in[:, time, None])
-        assert state.length == time + 1
+        assert state.lengths == [time + 1] * len(batch.source)
         torch.testing.assert_close(logits[:, 0], logits_of(model, features[:, time]), **CLOSE)
 
 
@@ -148,6 +148,26 @@ def test_keeping_sentences_commutes_with_stepping(model, batch, leaving):
     logits, _ = model.step(memory.keep(moves), state.keep(moves), tokens)
     expected, _, _ = run_steps(model, batch.source, torch.cat([paths, torch.full((sentences, 2, 1), 7)], dim=2))
     torch.testing.assert_close(logits, expected[moves.rows], **CLOSE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("steps", [(4, 2), (1, 3), (2, 2)])
+def test_joining_sentences_commutes_with_stepping(model, batch, steps):
+    # Two sentences and the others: two batches, whose hypotheses are of different lengths.
+    generator = torch.Generator().manual_seed(6)
+    sources = [batch.source[:2], batch.source[2:]]
+    paths = [
+        torch.randint(5, 23, (len(source), 2, n), generator=generator) for source, n in zip(sources, steps, strict=True)
+    ]
+    (_, *first), (_, *second) = (run_steps(model, *both) for both in zip(sources, paths, strict=True))
+    memory, state = (one.join(other) for one, other in zip(first, second, strict=True))
+    assert state.lengths == [steps[0]] * 2 + [steps[1]] * len(sources[1])
+    for time in range(3):
+        tokens = torch.full((len(batch.source), 2), 7 + time)
+        logits, state = model.step(memory, state, tokens)
+        paths = [torch.cat([own, torch.full((len(own), 2, 1), 7 + time)], dim=2) for own in paths]
+        expected = torch.cat([run_steps(model, *both)[0] for both in zip(sources, paths, strict=True)])
+        torch.testing.assert_close(logits, expected, **CLOSE)
 
 
 def test_a_model_laid_out_for_search_says_the_same(model, batch):

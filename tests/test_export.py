@@ -91,13 +91,8 @@ def test_ctranslate2_finds_our_hypotheses_with_our_scores(ours, folder, beam_siz
     lengths = set()
     for ids in source.encode(LINES):
         limit = 2 * len(ids) + 10
-        [found] = beam_search(
-            ours.model,
-            torch.tensor([[*ids, EOS]]),
-            [limit],
-            beam_size=beam_size,
-            length_penalty=ours.search.length_penalty,
-        )
+        batches = [(torch.tensor([[*ids, EOS]]), [limit])]
+        [(_, found)] = beam_search(ours.model, batches, beam_size=beam_size, length_penalty=ours.search.length_penalty)
         assert all(len(hypothesis.ids) + 1 < limit for hypothesis in found)  # at the limit the two differ
         [result] = theirs.translate_batch(
             [as_pieces(ids, source.pieces)],

@@ -98,7 +98,7 @@ def test_both_models_learn_to_reverse_and_look_along_the_antidiagonal(name):
     right = 0
     for source in letters(100, seed=2):
         ids = torch.tensor([[*source, EOS]])
-        best = beam_search(model, ids, [20], beam_size=2, length_penalty=1.0)[0][0]
+        [(_, [best, *_])] = beam_search(model, [(ids, [20])], beam_size=2, length_penalty=1.0)
         right += best.ids == source[::-1]
     assert right >= 95, right
     assert on_antidiagonal(model) > 0.9

@@ -29,11 +29,13 @@ class Table(Seq2Seq):
     def initial_state(self, memory):
         sentences = len(memory.states)
         carried = torch.zeros(sentences, 1, 1, dtype=torch.long)
-        return State((carried,), (), torch.ones(sentences, 1, 0, dtype=torch.bool), 0)
+        return State((carried,), (), torch.ones(sentences, 1, 0, dtype=torch.bool), [0] * sentences)
 
     def step(self, memory, state, tokens):
         before = state.carried[0][:, :, 0]
-        return self.logits[before, tokens], State((tokens[:, :, None],), (), state.visible, state.length + 1)
+        return self.logits[before, tokens], State(
+            (tokens[:, :, None],), (), state.visible, [length + 1 for length in state.lengths]
+        )
 
     def decode(self, memory, target_in, weights=None):
         raise AssertionError("search must not decode by teacher forcing")
@@ -57,7 +59,8 @@ class Table(Seq2Seq):
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 def test_a_wide_beam_finds_the_exhaustive_optimum(seed, length_penalty):
     model, longest = Table(8, seed), 4  # three free pieces
-    found = beam_search(model, torch.tensor([[6, EOS]]), [longest], beam_size=200, length_penalty=length_penalty)[0]
+    batches = [(torch.tensor([[6, EOS]]), [longest])]
+    [(_, found)] = beam_search(model, batches, beam_size=200, length_penalty=length_penalty)
     scores = {
         ids: model.log_probability(ids) / (len(ids) + 1) ** length_penalty
         for length in range(longest)
@@ -83,13 +86,17 @@ def greedy(model, source, longest):
     return ids[1:]
 
 
-SOURCES = random_pairs([(3, 0), (9, 0), (1, 0), (6, 0), (6, 0), (2, 0), (4, 0)])[0]
-LIMITS = [9, 15, 4, 1, 12, 6, 8]
+SOURCES = random_pairs([(1 + 5 * row % 11, 0) for row in range(26)])[0]
+LIMITS = [1 + 7 * row % 17 for row in range(26)]
 
 
-def search(model, rows, beam_size):
-    source = pad([[*SOURCES[row], EOS] for row in rows])
-    return beam_search(model, source, [LIMITS[row] for row in rows], beam_size=beam_size, length_penalty=0.8)
+def search(model, rows, beam_size, sizes=(26,)):
+    """The hypotheses of each row, in batches of those sizes."""
+    waiting = iter(rows)
+    groups = [list(itertools.islice(waiting, size)) for size in sizes]
+    batches = ((pad([[*SOURCES[row], EOS] for row in own]), [LIMITS[row] for row in own]) for own in groups)
+    found = dict(beam_search(model, batches, beam_size=beam_size, length_penalty=0.8))
+    return [found[number] for number in range(len(rows))]
 
 
 def test_beam_one_equals_greedy(model):
@@ -109,9 +116,13 @@ def test_best_continuations_are_those_of_a_plain_top_k(size, count):
     scores[1, 1] = -torch.inf  # no live hypothesis
     best, parents, pieces = best_continuations(scores, log_probabilities, count)
     totals = log_probabilities + scores[:, :, None]
-    assert torch.equal(best, totals.flatten(1).topk(min(count, 3 * size)).values)
-    assert torch.equal(totals[torch.arange(2)[:, None], parents, pieces], best)
-    assert all(len(set(row)) == len(row) for row in (parents * size + pieces).tolist())
+    there = min(count, 3 * size)  # and the rest is filled up
+    assert torch.equal(best[:, :there], totals.flatten(1).topk(there).values)
+    assert best.shape == (2, count)
+    assert (best[:, there:] == -torch.inf).all()
+    live = best.isfinite()
+    assert torch.equal(totals[torch.arange(2)[:, None], parents, pieces][live], best[live])
+    assert all(len(set(row[own].tolist())) == own.sum() for row, own in zip(parents * size + pieces, live, strict=True))
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
@@ -119,8 +130,9 @@ def test_translations_depend_neither_on_batch_size_nor_on_order(model, beam_size
     rows = list(range(len(SOURCES)))
     together = search(model, rows, beam_size)
     backwards = search(model, rows[::-1], beam_size)[::-1]
-    alone = [search(model, [row], beam_size)[0] for row in rows]
-    for others in (backwards, alone):
+    alone = [search(model, [row], beam_size, (1,))[0] for row in rows]
+    in_batches = [search(model, rows, beam_size, sizes) for sizes in ((1,) * 26, (8, 8, 10), (16, 8, 1, 1))]
+    for others in (backwards, alone, *in_batches):
         assert [[h.ids for h in hypotheses] for hypotheses in others] == [
             [h.ids for h in hypotheses] for hypotheses in together
         ]

@@ -63,9 +63,9 @@ class Memory:
 
     states: Tensor  # (B, S, D) the encoder's last layer
     mask: Tensor  # (B, S) True at real positions
-    # Of each layer with cross-attention:
-    keys: tuple[Tensor, ...]  # (B, H, S, ·) or (B, H, ·, S), already projected, as the model multiplies them
-    values: tuple[Tensor, ...]  # (B, H, S, ·)
+    # What is already projected of them, for each layer with cross-attention:
+    keys: tuple[Tensor, ...]  # (B, H, ·, S), as queries are multiplied by them
+    values: tuple[Tensor, ...]  # (B, H, S, ·), as anything else reads them
 
     def contiguous(self) -> "Memory":
         """The same laid out for many reads: what `encode` gives may be views into larger tensors."""
@@ -85,6 +85,19 @@ class Memory:
             tuple(moves.apply(values) for values in self.values),
         )
 
+    def join(self, other: "Memory") -> "Memory":
+        """The memory of these sentences, then others, as wide as the longest source."""
+        longest = max(int(memory.mask.any(0).sum()) for memory in (self, other))
+        return Memory(
+            stack(self.states, other.states, 1, longest),
+            stack(self.mask, other.mask, 1, longest),
+            tuple(stack(*both, 3, longest) for both in zip(self.keys, other.keys, strict=True)),
+            tuple(stack(*both, 2, longest) for both in zip(self.values, other.values, strict=True)),
+        )
+
+
+ROOM = 16  # steps that a buffer of entries has room for at first, before it is copied to grow
+
 
 @dataclass(frozen=True)
 class State:
@@ -93,7 +106,7 @@ class State:
     carried: tuple[Tensor, ...]  # (B, K, ·) follow their hypothesis
     entries: tuple[Tensor, ...]  # (B, H, P or more, Dh) buffers that hypotheses share; an entry never moves
     visible: Tensor  # (B, K, P) which entries lie on a hypothesis' path
-    length: int  # tokens read so far
+    lengths: list[int]  # B: the tokens that a sentence's hypotheses have read so far
 
     def keep(self, moves: Moves) -> "State":
         """The state of some of the sentences; uses this one up."""
@@ -102,6 +115,7 @@ class State:
             carried=tuple(moves.apply(tensor) for tensor in self.carried),
             entries=tuple(moves.apply(tensor) for tensor in self.entries),
             visible=moves.apply(self.visible),
+            lengths=[self.lengths[row] for row in moves.rows],
         )
 
     def reorder(self, parents: Tensor) -> "State":
@@ -111,6 +125,52 @@ class State:
             carried=tuple(_follow(tensor, parents) for tensor in self.carried),
             visible=_follow(self.visible, parents),
         )
+
+    def join(self, other: "State") -> "State":
+        """The state of these sentences, then others, with as many hypotheses of each; the last entries meet."""
+        held = max(state._held() for state in (self, other))
+        room = ROOM * self.visible.shape[1]
+
+        def newest(first: Tensor, second: Tensor) -> Tensor:
+            own = first[:, :, : self.visible.shape[2]], second[:, :, : other.visible.shape[2]]
+            return stack(*own, 2, held, room=room, newest=True)
+
+        return State(
+            tuple(torch.cat(both) for both in zip(self.carried, other.carried, strict=True)),
+            tuple(newest(*both) for both in zip(self.entries, other.entries, strict=True)),
+            stack(self.visible, other.visible, 2, held, newest=True),
+            self.lengths + other.lengths,
+        )
+
+    def _held(self) -> int:
+        """The number of entries from the first one on that any hypothesis sees."""
+        seen = self.visible.flatten(0, 1).any(0)  # (P,)
+        return int(seen.int().cumsum(0).bool().sum())
+
+
+def append(buffer: Tensor, used: int, new: Tensor) -> Tensor:
+    """The buffer (B, H, P or more, Dh) with new entries (B, H, K, Dh) behind its first `used`; grown by doubling."""
+    held = used + new.shape[2]
+    if held > buffer.shape[2]:
+        old, buffer = buffer, new.new_empty(*new.shape[:2], max(held, 2 * used, ROOM * new.shape[2]), new.shape[3])
+        buffer[:, :, :used] = old[:, :, :used]
+    buffer[:, :, used:held] = new
+    return buffer
+
+
+def stack(first: Tensor, second: Tensor, dim: int, size: int, *, room: int = 0, newest: bool = False) -> Tensor:
+    """The rows of two tensors, of which one dimension is cut or padded with 0 to a size.
+
+    newest: what stands at the end of that dimension is kept, and stays there. room: how much more is left behind it.
+    """
+    shape = list(first.shape)
+    shape[0], shape[dim] = len(first) + len(second), size + room
+    stacked = first.new_zeros(shape)
+    for rows, tensor in zip(stacked.split([len(first), len(second)]), (first, second), strict=True):
+        count = min(size, tensor.shape[dim])
+        place, origin = (size - count, tensor.shape[dim] - count) if newest else (0, 0)
+        rows.narrow(dim, place, count).copy_(tensor.narrow(dim, origin, count))
+    return stacked
 
 
 def _follow(tensor: Tensor, parents: Tensor) -> Tensor:

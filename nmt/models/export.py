@@ -135,7 +135,7 @@ def transformer_spec(model: Transformer, positions: int) -> Any:
     spec.decoder.embeddings.weight = _plain(model.embeddings.target.weight)
     spec.decoder.projection.weight, spec.decoder.projection.bias = _plain(weight), _plain(bias)
     # Given, as CTranslate2's own have other rates.
-    encodings = sinusoidal_positions(0, positions, weight.shape[1], weight)
+    encodings = sinusoidal_positions(positions, weight.shape[1], weight)
     for part, norm in ((spec.encoder, model.encoder_norm), (spec.decoder, model.decoder_norm)):
         part.scale_embeddings = True  # by the square root of the width
         part.position_encodings.encodings = _plain(encodings)

@@ -49,16 +49,15 @@ class Embeddings(nn.Module):
             nn.init.normal_(weight, std=width**-0.5)
 
 
-def sinusoidal_positions(start: int, length: int, width: int, like: Tensor) -> Tensor:
-    """(length, width) encodings of positions start, start + 1, ... (Vaswani et al. 2017, 3.5).
+def sinusoidal_positions(length: int, width: int, like: Tensor) -> Tensor:
+    """(length, width) encodings of positions 0, 1, ... (Vaswani et al. 2017, 3.5).
 
     Sines stand in the first half, cosines in the second: a permutation of the paper's.
     """
-    end = start + length
-    return _position_table(1 << end.bit_length(), width, like.dtype, like.device)[start:end]
+    return _position_table(1 << length.bit_length(), width, like.dtype, like.device)[:length]
 
 
-@functools.lru_cache(maxsize=32)  # a search asks for one position at each step
+@functools.lru_cache(maxsize=32)  # a search asks for them at each step
 def _position_table(length: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     positions = torch.arange(length, device=device, dtype=torch.float64)
     rates = torch.exp(torch.arange(width // 2, device=device, dtype=torch.float64) * (-math.log(10_000) * 2 / width))

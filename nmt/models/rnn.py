@@ -64,7 +64,7 @@ class RNN(Seq2Seq):
         states = self.dropout(states)
         if self.attend is None:
             return Memory(states, mask, (), ())
-        return Memory(states, mask, (self.attend.keys(states).unsqueeze(1),), (states.unsqueeze(1),))
+        return Memory(states, mask, (), (self.attend.keys(states).unsqueeze(1),))
 
     def decode(self, memory: Memory, target_in: Tensor, weights: Tensor | None = None) -> Tensor:
         return self._unroll(memory, target_in, weights)[0]
@@ -77,7 +77,8 @@ class RNN(Seq2Seq):
         # The backward encoder state at the first word has read the whole source (A.2.2).
         first = memory.states[:, 0, memory.states.shape[2] // 2 :]
         carried = tuple(torch.tanh(project(first))[:, None] for project in self.initial)  # each (B, 1, D)
-        return State(carried, (), torch.ones(len(first), 1, 0, dtype=torch.bool, device=first.device), 0)
+        nothing = torch.ones(len(first), 1, 0, dtype=torch.bool, device=first.device)
+        return State(carried, (), nothing, [0] * len(first))
 
     def step(self, memory: Memory, state: State, tokens: Tensor) -> tuple[Tensor, State]:
         words = self.embeddings.target(tokens)  # (B, K, width)
@@ -85,7 +86,7 @@ class RNN(Seq2Seq):
         context = self._context(memory, weights, tokens.shape[1])
         carried = self._advance(self.word_input(words), context, state.carried)
         logits = F.linear(self._deep_output(carried[-1], words, context), *self.output)
-        return logits, State(carried, (), state.visible, state.length + 1)
+        return logits, State(carried, (), state.visible, [length + 1 for length in state.lengths])
 
     def _unroll(self, memory: Memory, target_in: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Features (B, T, D) and the attention (B, T, S) that they were computed with."""
@@ -108,13 +109,13 @@ class RNN(Seq2Seq):
         """(B, K, S) what each hypothesis looks at next; queried by the state before the step."""
         if self.attend is None:
             return memory.states.new_zeros(*carried[0].shape[:2], memory.states.shape[1])
-        weights: Tensor = self.attend(carried[0], memory.keys[0].squeeze(1), memory.mask)
+        weights: Tensor = self.attend(carried[0], memory.values[0].squeeze(1), memory.mask)
         return weights
 
     def _context(self, memory: Memory, weights: Tensor, hypotheses: int) -> Tensor:
         """(B, K, 2E) what is read by the weights (B, K, S)."""
         if self.attend is not None:
-            return weights @ memory.values[0].squeeze(1)
+            return weights @ memory.states
         half = memory.states.shape[2] // 2
         last = lengths_of(memory.mask) - 1
         forwards = memory.states[torch.arange(len(last), device=last.device), last, :half]

@@ -18,7 +18,7 @@ from nmt.models.attention import (
     merge_heads,
     read,
 )
-from nmt.models.base import Extraction, Memory, Seq2Seq, State
+from nmt.models.base import Extraction, Memory, Seq2Seq, State, append
 from nmt.models.layers import Dropout, Embeddings, FeedForward, real_positions, sinusoidal_positions
 
 
@@ -88,9 +88,6 @@ class DecoderLayer(nn.Module):
         return self.feed_forward_frame.leave(x, self.feed_forward(self.feed_forward_frame.enter(x)))
 
 
-ROOM = 16  # steps that a buffer has room for at first, before it is copied to grow
-
-
 @final
 class Transformer(Seq2Seq):
     """Vaswani et al. 2017, with pre- or post-norm."""
@@ -124,7 +121,7 @@ class Transformer(Seq2Seq):
 
     def encode(self, source: Tensor) -> Memory:
         mask = real_positions(source)
-        x = self._embed(self.embeddings.source, source, 0)
+        x = self._embed(self.embeddings.source, source)
         for layer in self.encoder:
             x = layer(x, mask[:, None, None])
         states = self.encoder_norm(x)
@@ -133,7 +130,7 @@ class Transformer(Seq2Seq):
 
     def decode(self, memory: Memory, target_in: Tensor, weights: Tensor | None = None) -> Tensor:
         mask = memory.mask[:, None, None]  # (B, 1, 1, S)
-        x = self._embed(self.embeddings.target, target_in, 0)
+        x = self._embed(self.embeddings.target, target_in)
         for index, (layer, keys, values) in enumerate(zip(self._layers, memory.keys, memory.values, strict=True)):
             x = layer.join(x, attend(*layer.project(x), None))
             given = None if weights is None else weights[:, index] @ values
@@ -143,7 +140,7 @@ class Transformer(Seq2Seq):
 
     def attention(self, memory: Memory, target_in: Tensor, layers: Sequence[int]) -> Tensor:
         mask = memory.mask[:, None, None]
-        x = self._embed(self.embeddings.target, target_in, 0)
+        x = self._embed(self.embeddings.target, target_in)
         found: dict[int, Tensor] = {}
         for index in range(max(layers, default=-1) + 1):  # no layer above the highest asked for is computed
             layer = self._layers[index]
@@ -157,7 +154,7 @@ class Transformer(Seq2Seq):
     def initial_state(self, memory: Memory) -> State:
         empty = memory.values[0][:, :, :0]  # (B, H, 0, Dh)
         visible = torch.ones(len(empty), 1, 0, dtype=torch.bool, device=empty.device)
-        return State((), (empty,) * (2 * len(self.decoder)), visible, 0)
+        return State((), (empty,) * (2 * len(self.decoder)), visible, [0] * len(empty))
 
     def step(self, memory: Memory, state: State, tokens: Tensor) -> tuple[Tensor, State]:
         sentences, hypotheses = tokens.shape
@@ -169,29 +166,22 @@ class Transformer(Seq2Seq):
         among_entries = additive_mask(visible[:, None], memory.states)  # (B, 1, K, P)
         among_source = additive_mask(memory.mask[:, None, None], memory.states)  # (B, 1, 1, S)
         # All hypotheses of a sentence stand at the same position: the K queries of a step are a target of length K.
-        x = self._embed(self.embeddings.target, tokens, state.length, together=True)  # (B, K, D)
+        x = self._embed(self.embeddings.target, tokens, state.lengths)  # (B, K, D)
         entries: list[Tensor] = []
         for index, layer in enumerate(self._layers):
             query, key, value = layer.project(x)
-            keys = _append(state.entries[2 * index], past, key)
-            values = _append(state.entries[2 * index + 1], past, value)
+            keys = append(state.entries[2 * index], past, key)
+            values = append(state.entries[2 * index + 1], past, value)
             entries += [keys, values]
             x = layer.join(x, read(query, keys[:, :, :held].mT, values[:, :, :held], among_entries))
             x = layer.finish(x, read(layer.ask(x), memory.keys[index], memory.values[index], among_source))
         logits = F.linear(self.decoder_norm(x), *self.output)
-        return logits, State((), tuple(entries), visible, state.length + 1)
+        return logits, State((), tuple(entries), visible, [length + 1 for length in state.lengths])
 
-    def _embed(self, embedding: nn.Module, ids: Tensor, start: int, *, together: bool = False) -> Tensor:
-        """(B, T, D) of ids (B, T) at positions start, start + 1, ..., or all at `start` when together."""
+    def _embed(self, embedding: nn.Module, ids: Tensor, positions: Sequence[int] | None = None) -> Tensor:
+        """(B, T, D) of ids (B, T) at positions 0, 1, ..., or all of a sentence at its position of B given ones."""
         x = embedding(ids) * self.scale
-        return self.dropout(x + sinusoidal_positions(start, 1 if together else ids.shape[1], x.shape[-1], x))
-
-
-def _append(buffer: Tensor, used: int, new: Tensor) -> Tensor:
-    """The buffer (B, H, P or more, Dh) with new entries (B, H, K, Dh) behind its first `used`; grown by doubling."""
-    held = used + new.shape[2]
-    if held > buffer.shape[2]:
-        old, buffer = buffer, new.new_empty(*new.shape[:2], max(held, 2 * used, ROOM * new.shape[2]), new.shape[3])
-        buffer[:, :, :used] = old[:, :, :used]
-    buffer[:, :, used:held] = new
-    return buffer
+        if positions is None:
+            return self.dropout(x + sinusoidal_positions(ids.shape[1], x.shape[-1], x))
+        table = sinusoidal_positions(max(positions, default=0) + 1, x.shape[-1], x)
+        return self.dropout(x + table[torch.tensor(positions, device=x.device, dtype=torch.long)][:, None])
