@@ -118,9 +118,9 @@ def plan_in_order_of_length(lengths: Tensor, max_tokens: int) -> list[Tensor]:
     return list(Plan(order, _cut(order, lengths, max_tokens)))
 
 
-def share(update: Tensor, part: int, parts: int) -> Tensor:
-    """The pairs of an update that one of several parts computes: each gets short and long ones alike."""
-    return update[part::parts]
+def share(part: int, parts: int) -> slice:
+    """Which pairs of an update one of several parts computes: each gets short and long ones alike."""
+    return slice(part, None, parts)
 
 
 def padding_share(updates: Iterable[Tensor], lengths: Tensor) -> float:

@@ -74,6 +74,12 @@ class SubwordConfig(Section):
     character_coverage: Annotated[float, Unit("share of the text's characters")] = Field(
         1.0, ge=0.98, le=1, description="characters beyond it become unknown pieces"
     )
+    sampling: Annotated[int, Unit("segmentations")] = Field(
+        1, ge=1, le=64, description="training draws a sentence's pieces anew each epoch, among its so many best"
+    )
+    sampling_alpha: float = Field(
+        0.2, ge=0, description="the draw's probabilities are the unigram model's to this power; 0: all alike"
+    )
 
 
 class ModelSection(Section):
@@ -81,6 +87,9 @@ class ModelSection(Section):
 
     dropout: Annotated[float, Unit("probability")] = Field(
         0.3, ge=0, lt=1, description="dropout of embeddings and between layers while training"
+    )
+    word_dropout: Annotated[float, Unit("probability")] = Field(
+        0.0, ge=0, lt=1, description="dropout of whole embeddings of source and target words while training"
     )
     tied_embeddings: bool = Field(
         True, description="output weights are the target embedding and, with joint subwords, the source's too"
@@ -100,6 +109,9 @@ class RNNConfig(ModelSection):
     decoder_layers: Annotated[int, Unit("layers")] = Field(1, ge=1, description="depth of the decoder")
     attention: Literal["additive", "none"] = Field(
         "additive", description="'none': the last encoder state is the only context, the paper's baseline"
+    )
+    recurrent_dropout: Annotated[float, Unit("probability")] = Field(
+        0.0, ge=0, lt=1, description="dropout of the decoder's states on their way to the next, the same at all times"
     )
     attention_size: Annotated[int, Unit("features")] = Field(
         512, ge=1, description="width of the hidden layer that scores a source position"
@@ -150,6 +162,9 @@ class TrainingConfig(Section):
     )
     label_smoothing: Annotated[float, Unit("probability")] = Field(
         0.1, ge=0, lt=1, description="share of the target's probability spread over all pieces"
+    )
+    consistency: float = Field(
+        0.0, ge=0, description="weight of what two passes with different dropout disagree in (R-Drop); 0: one pass"
     )
     clip_norm: Annotated[float, Unit("norm of the gradient a token")] = Field(
         1.0, ge=0, description="longer gradients are scaled down to it; 0: never"
@@ -255,6 +270,13 @@ def _contradictions(tree: dict[str, Any], wrong: Set[str]) -> Iterator[str]:
         decay = values["training.weight_decay"]
         if decay and values["training.optimiser"] == "adam":
             yield f'training.weight_decay = {decay:g} needs training.optimiser = "adamw", but it is "adam"'
+    if sound("subwords.kind", "subwords.sampling"):
+        sampling = values["subwords.sampling"]
+        if sampling > 1 and values["subwords.kind"] == "bpe":
+            yield (
+                f'subwords.sampling = {sampling} needs subwords.kind = "unigram", but it is "bpe", which knows one '
+                "segmentation of a sentence and no probabilities of others"
+            )
     if sound("data.max_length", "training.max_tokens"):
         length, tokens = values["data.max_length"], values["training.max_tokens"]
         if length + 1 > tokens:  # + 1: </s>

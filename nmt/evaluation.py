@@ -17,8 +17,8 @@ from nmt.events import clock
 from nmt.lines import TextPairs, read_pairs, write_lines
 from nmt.plotting import Panel, draw_heatmaps, save_figure
 from nmt.runs import Checkpoint, Run
-from nmt.training import likelihood
 from nmt.translator import Translation, Translator
+from nmt.validation import likelihood
 
 CAPTION = (
     "Each row: where the model looked when it predicted that word, which is not yet an alignment. </s>: nowhere. "

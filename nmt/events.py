@@ -28,11 +28,18 @@ class Validated:
 
     update: int
     epoch: int
+    tokens: int  # real target tokens trained on so far
     training_loss: float  # nats a target token since the last validation, smoothed
     loss: float  # nats a target token of the validation set, unsmoothed, </s> counted
     perplexity: float  # exp of it
     nats_per_character: float  # nats of the validation set over characters of its references
     bleu: float
+    length_ratio: float  # of the translations, as BLEU counts it
+    empty: float  # shares of the translations, 0 to 1: without text ...
+    copied: float  # ... the source again ...
+    looping: float  # ... a phrase three times in a row
+    attention_entropy: float | None  # of a target word over source words: 0 (one of them) to 1 (all alike)
+    attention_to_end: float | None  # mean weight on </s>; None: the model has no attention
     best: bool  # whether it is the best so far
     learning_rate: float
     tokens_per_second: float  # real target tokens, validations left out
@@ -44,6 +51,14 @@ class Validated:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """Something that is plainly wrong with a training."""
+
+    update: int
+    message: str  # what, and what to do
+
+
+@dataclass(frozen=True)
 class Ended:
     """The end of a training, or of a sitting of it."""
 
@@ -52,7 +67,7 @@ class Ended:
     seconds: float
 
 
-Event = Updated | Validated | Ended
+Event = Updated | Validated | Warned | Ended
 
 HEADER = " update  epoch    loss  valid ppl    BLEU   tok/s        lr  elapsed     left"
 

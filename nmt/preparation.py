@@ -1,21 +1,26 @@
 """What a training needs before its first update: data read and checked, subwords learned, the model built."""
 
+import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from nmt import hardware, scores
-from nmt.batching import Plan, padding_share, plan_updates
+from nmt.batching import Plan, Rows, padding_share, plan_updates
 from nmt.config import Config, InputError
 from nmt.corpus import TrainingCorpus, file_digest, load_training_corpus, seen_lines, training_lines
 from nmt.lines import TextPairs, check_pairs, read_pairs
 from nmt.models import build_model
 from nmt.models.base import Seq2Seq, count_parameters
 from nmt.runs import Run
-from nmt.subwords import UNK, Subwords, learn_subwords
+from nmt.subwords import UNK, Subwords, Vocabulary, learn_subwords
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,29 @@ def plan_epoch(prepared: Prepared, epoch: int) -> Plan:
     """The updates of an epoch, each the line numbers of its pairs."""
     training, corpus = prepared.config.training, prepared.corpus
     return plan_updates(corpus.lengths, training.max_tokens, training.seed, epoch, corpus.kept)
+
+
+def training_ids(prepared: Prepared, lines: Tensor, epoch: int) -> tuple[Rows, Rows]:
+    """Source and target ids of the pairs at these line numbers, in an epoch's own segmentations if those are sampled.
+
+    What is drawn follows from seed, epoch and pair alone, not from what was drawn before.
+    """
+    config, (sources, targets) = prepared.config, prepared.corpus.ids(lines)
+    if config.subwords.sampling == 1:
+        return sources, targets
+
+    def sampled(vocabulary: Vocabulary, rows: Sequence[NDArray[np.int32]], side: str) -> list[list[int]]:
+        keys = (f"{config.training.seed} {epoch} {line} {side}" for line in lines.tolist())
+        return [
+            vocabulary.sample(row.tolist(), config.subwords, _uniform(key)) for row, key in zip(rows, keys, strict=True)
+        ]
+
+    return sampled(prepared.subwords.source, sources, "source"), sampled(prepared.subwords.target, targets, "target")
+
+
+def _uniform(key: str) -> float:
+    """A number from [0, 1) that follows from a key."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=6).digest()) / 2**48
 
 
 def _unknown(prepared: Prepared) -> tuple[int, int]:

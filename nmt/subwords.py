@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,25 @@ class Vocabulary:
         # on two threads, whose results wait for the lock in turn.
         ids: list[NDArray[np.int32]] = self._processor.encode(lines, return_type="numpy", num_threads=1)
         return FlatIds(np.concatenate(ids), np.fromiter(map(len, ids), np.int32, len(ids)))
+
+    def sample(self, ids: Sequence[int], config: SubwordConfig, draw: float) -> list[int]:
+        """Ids of the same text in other pieces: one of its `sampling` best segmentations (Kudo 2018, 3.2).
+
+        Drawn by a number from [0, 1). From the n best, since SentencePiece's own sampling cannot be repeated. Ids with
+        unknown pieces stay as they are, as their text is lost.
+        """
+        if UNK in ids:
+            return list(ids)
+        [text] = self.decode([ids])
+        best: list[list[int]] = self._processor.nbest_encode(text, nbest_size=config.sampling)
+        scores = np.array([sum(self._scores[piece] for piece in found) for found in best])
+        cumulated = np.exp(config.sampling_alpha * (scores - scores.max())).cumsum()
+        return best[int(np.searchsorted(cumulated, draw * cumulated[-1], side="right"))]
+
+    @cached_property
+    def _scores(self) -> list[float]:
+        """The log-probability of each piece, as a unigram model has it."""
+        return [self._processor.get_score(piece) for piece in range(self.size)]
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Text of each sequence of ids; special pieces have none."""

@@ -1,11 +1,11 @@
-"""Optimiser, schedule, the update, the loop, validation."""
+"""Optimiser, schedule, the update, the loop."""
 
 import math
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from types import FrameType
 from typing import Any
 
@@ -13,17 +13,16 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from nmt import hardware, scores
+from nmt import hardware
 from nmt.batching import Batch, make_batch, share
 from nmt.checkpoint import load_weights, weights_of
 from nmt.config import TrainingConfig
-from nmt.events import HEADER, Ended, Reporter, Updated, Validated, clock, row, say
-from nmt.lines import TextPairs
-from nmt.loss import label_smoothed_loss
+from nmt.events import HEADER, Ended, Reporter, Updated, Validated, Warned, clock, row, say
+from nmt.loss import consistent_loss, label_smoothed_loss
 from nmt.models.base import Seq2Seq
-from nmt.preparation import Prepared, plan_epoch
+from nmt.preparation import Prepared, plan_epoch, training_ids
 from nmt.runs import Progress, Run, Sums
-from nmt.translator import Translator
+from nmt.validation import validate, warnings
 
 REPORT_INTERVAL = 50  # updates between two reports of the training loss in metrics.jsonl
 
@@ -39,17 +38,21 @@ class Interrupted(Exception):
 class Objective(nn.Module):
     """The loss of a batch: the one module to wrap, be it for several processes or for a compiler."""
 
-    def __init__(self, model: Seq2Seq, label_smoothing: float) -> None:
+    def __init__(self, model: Seq2Seq, config: TrainingConfig) -> None:
         super().__init__()
         self.model = model
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.consistency = config.label_smoothing, config.consistency
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The smoothed loss and the plain negative log-likelihood (detached), sums in nats over real positions."""
-        features = self.model(batch.source, batch.target_in)  # (B, T, D)
-        real = features.flatten(0, 1)[batch.predicted]  # (N, D)
-        target = batch.target_out.flatten()[batch.predicted]
-        return label_smoothed_loss(real, *self.model.output, target, self.label_smoothing)
+        """The loss to descend and the plain negative log-likelihood (detached), sums in nats over real positions."""
+        target = batch.target_out.flatten()[batch.predicted]  # (N,)
+        if not self.consistency:
+            real = self.model(batch.source, batch.target_in).flatten(0, 1)[batch.predicted]  # (N, D)
+            return label_smoothed_loss(real, *self.model.output, target, self.label_smoothing)
+        # Both passes at once: as rows of one batch they differ in what dropout leaves out.
+        features = self.model(batch.source.repeat(2, 1), batch.target_in.repeat(2, 1))  # (2B, T, D)
+        real = features.unflatten(0, (2, -1)).flatten(1, 2)[:, batch.predicted]  # (2, N, D)
+        return consistent_loss(real, *self.model.output, target, self.label_smoothing, self.consistency)
 
 
 def learning_rate(config: TrainingConfig, update: int) -> float:
@@ -66,7 +69,7 @@ class Updater:
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared, self.config = prepared, prepared.config.training
-        self.objective = Objective(prepared.model, self.config.label_smoothing).train()
+        self.objective = Objective(prepared.model, self.config).train()
         if self.config.compile:
             hardware.require_compiler()
         # dynamic: one program for batches of all lengths.
@@ -82,21 +85,22 @@ class Updater:
             fused=True,
         )
 
-    def update(self, lines: Tensor, number: int) -> tuple[Tensor, Tensor, int]:
-        """Do update `number` on the pairs at `lines`: its loss (a sum in nats, smoothed), gradient norm, target tokens.
+    def update(self, lines: Tensor, number: int, epoch: int) -> tuple[Tensor, Tensor, int]:
+        """Do update `number` on the pairs at `lines`: its loss (a sum in nats), gradient norm, target tokens.
 
         The gradient is the sum over real target tokens divided by the tokens of the whole update, in whatever parts
         it is computed. Loss and norm are left on the device: a GPU goes on working until they are read.
         """
         config, prepared = self.config, self.prepared
-        tokens = int(prepared.corpus.lengths[lines, 1].sum()) + len(lines)
+        sources, targets = training_ids(prepared, lines, epoch)
+        tokens = sum(map(len, targets)) + len(lines)
         total = torch.zeros((), dtype=torch.float64, device=prepared.device)
         for part in range(config.accumulation):
-            own = share(lines, part, config.accumulation)
-            if not len(own):
+            own = share(part, config.accumulation)
+            if not len(lines[own]):
                 continue
             multiple = hardware.length_multiple(prepared.device)
-            batch = make_batch(*prepared.corpus.ids(own), own, multiple=multiple).to(prepared.device)
+            batch = make_batch(sources[own], targets[own], lines[own], multiple=multiple).to(prepared.device)
             # Dropout depends on these numbers alone, so a resumed training draws what an unbroken one would have.
             torch.manual_seed(((config.seed * 1_000_003 + number) * 1_009 + part) % 2**63)
             with hardware.autocast(prepared.device, config.precision):
@@ -135,7 +139,7 @@ def dry_run(prepared: Prepared) -> str:
     updater = Updater(prepared)
     for number in (1, 2):  # the first one also pays for what is set up once
         started = time.perf_counter()
-        updater.update(largest, number)[0].item()  # a GPU is done once its loss is read
+        updater.update(largest, number, epoch=0)[0].item()  # a GPU is done once its loss is read
         seconds = time.perf_counter() - started
     expected = seconds * updates * float(padded.double().mean() / padded.max())
     source, target = lengths[largest].amax(0).tolist()
@@ -199,7 +203,7 @@ class _Loop:
         number = self.progress.update + 1
         if not self.unread:
             self.unread_since = time.perf_counter()
-        loss, norm, tokens = self.updater.update(lines, number)
+        loss, norm, tokens = self.updater.update(lines, number, self.progress.epoch)
         self.unread.append((loss, norm, tokens))
         if number % REPORT_INTERVAL == 0:
             self._read()
@@ -236,7 +240,7 @@ class _Loop:
         self._read()
         at, found = self.progress, validate(self.updater.prepared)
         self.updater.objective.train()
-        figure = found.bleu if self.config.best_by == "bleu" else -found.loss
+        figure = found.bleu.value if self.config.best_by == "bleu" else -found.loss
         best = at.best is None or figure > at.best
         waited = 0 if best else at.waited + 1
         stopped = bool(self.config.patience) and waited >= self.config.patience
@@ -251,11 +255,16 @@ class _Loop:
         event = Validated(
             update=at.update,
             epoch=at.epoch,
+            tokens=at.tokens,
             training_loss=sums.loss / sums.tokens,
             loss=found.loss,
             perplexity=math.exp(min(found.loss, 700)),  # exp(710) overflows
             nats_per_character=found.nats_per_character,
-            bleu=found.bleu,
+            bleu=found.bleu.value,
+            length_ratio=found.bleu.length_ratio,
+            **asdict(found.faults),
+            attention_entropy=found.attention.entropy if found.attention else None,
+            attention_to_end=found.attention.to_end if found.attention else None,
             best=best,
             learning_rate=learning_rate(self.config, at.update),
             tokens_per_second=sums.tokens / sums.seconds,
@@ -270,6 +279,9 @@ class _Loop:
         self.run.save(self.progress, weights, self.updater.state(), best=best, keep=self.config.average_last)
         say(row(event))
         say(f"         {found.sample_source}  →  {found.sample_hypothesis}")
+        for message in warnings(event, self.config):
+            self.reporter.write(Warned(event.update, message))
+            say(f"warning  {message}")
         if self.progress.finished:
             reason = f"no better validation in {waited}" if stopped else "all updates done"
             self.reporter.write(Ended(at.update, reason, self.progress.seconds))
@@ -284,39 +296,6 @@ class _Loop:
         now = time.perf_counter()
         self.progress = replace(self.progress, seconds=self.progress.seconds + now - self.clock, **changes)
         self.clock = now
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What a model does on the validation set."""
-
-    loss: float  # nats a target token, unsmoothed, </s> counted
-    nats_per_character: float  # of the references
-    bleu: float
-    sample_source: str  # a sentence of middle length, the same each time
-    sample_hypothesis: str
-    sample_reference: str
-
-
-def validate(prepared: Prepared) -> Validation:
-    """Loss, and BLEU of searched text, as `evaluate` would find them for these weights; leaves the model in eval()."""
-    config, valid = prepared.config, prepared.valid
-    translator = Translator(
-        prepared.model.eval(), prepared.subwords, config.search, prepared.device, warn=lambda _: None
-    )
-    loss, per_character = likelihood(translator, valid)
-    hypotheses = [translation.text for translation in translator.translate(valid.sources, bar="validation")]
-    bleu = scores.bleu(hypotheses, valid.targets, config.data.target_language).value
-    middle = sorted(range(len(hypotheses)), key=lambda line: (len(valid.sources[line]), line))[len(hypotheses) // 2]
-    return Validation(loss, per_character, bleu, valid.sources[middle], hypotheses[middle], valid.targets[middle])
-
-
-def likelihood(translator: Translator, pairs: TextPairs) -> tuple[float, float]:
-    """Nats a target token (</s> counted) and nats a reference character, of a model on reference translations."""
-    targets = translator.subwords.target.encode(pairs.targets)
-    nats = -sum(translator.score_ids(translator.subwords.source.encode(pairs.sources), targets))
-    tokens = sum(len(ids) + 1 for ids in targets)
-    return nats / tokens, nats / max(1, sum(map(len, pairs.targets)))
 
 
 @contextmanager

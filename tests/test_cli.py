@@ -292,8 +292,8 @@ def stop_at(patch: pytest.MonkeyPatch, update: int, number: int = signal.SIGINT,
     """The process gets a signal within an update."""
     before = training.Updater.update
 
-    def stopping(self: training.Updater, lines: torch.Tensor, at: int) -> Any:
-        done = before(self, lines, at)
+    def stopping(self: training.Updater, lines: torch.Tensor, at: int, epoch: int) -> Any:
+        done = before(self, lines, at, epoch)
         if at == update:
             for _ in range(times):
                 os.kill(os.getpid(), number)

@@ -101,6 +101,7 @@ def test_a_minimal_config_has_the_defaults(smallest: Path) -> None:
         # contradictions
         ("model.heads=3", ["model.size = 256", "multiple", "model.heads = 3"]),
         ("model={kind='transformer', size=15, heads=3}", ["model.size = 15", "odd"]),
+        ("subwords={kind='bpe', sampling=8}", ["subwords.sampling = 8", "unigram"]),
         ("training.weight_decay=0.1", ["training.weight_decay = 0.1", "training.optimiser", '"adamw"']),
         ("data.max_length=4096", ["training.max_tokens = 4096", "data.max_length = 4096"]),
         ("training.max_tokens=100", ["training.max_tokens = 100", "data.max_length = 100"]),

@@ -10,7 +10,7 @@ READING_ORDER = """
     models.base models.layers models.attention models.rnn models.transformer
     models.export models
     loss search alignment scores plotting checkpoint runs events translator
-    preparation training evaluation cli
+    preparation validation training evaluation cli
 """
 ORDER = READING_ORDER.split()
 

@@ -74,7 +74,7 @@ def trained_to_reverse(name: str) -> Seq2Seq:
     for epoch in range(30):
         for lines in plan_updates(lengths, config.training.max_tokens, 1, epoch):
             number += 1
-            updater.update(lines, number)
+            updater.update(lines, number, epoch=0)
     return model.eval()
 
 

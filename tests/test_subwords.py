@@ -179,3 +179,41 @@ def test_any_ids_have_pieces(subwords: Subwords) -> None:
         pieces = vocabulary.decode_pieces(ids)
         assert pieces.ids == ids and len(pieces.offsets) == len(ids)
         assert pieces.text == vocabulary.decode([ids])[0]
+
+
+@pytest.fixture(scope="module")
+def rich() -> Vocabulary:
+    """A vocabulary that knows many segmentations of a text."""
+    return learn("unigram", joint=True, size=100).source
+
+
+def test_samples_are_the_same_text_in_other_pieces(rich: Vocabulary) -> None:
+    config = SubwordConfig(sampling=8, sampling_alpha=0.2)
+    draws = [place / 50 for place in range(50)]
+    for line, ids in zip(SOURCE[:20], rich.encode(SOURCE[:20]), strict=True):
+        samples = [rich.sample(ids, config, draw) for draw in draws]
+        assert samples[0] == ids  # the best comes first
+        assert len(set(map(tuple, samples))) <= 8
+        assert len(set(map(tuple, samples))) > 1 or len(ids) == 1
+        assert set(rich.decode(samples)) == {line}
+        assert [rich.sample(ids, config, draw) for draw in draws] == samples
+
+
+def test_alpha_says_how_far_samples_go_from_the_best(rich: Vocabulary) -> None:
+    [ids] = rich.encode(SOURCE[:1])
+    draws = [(place + 0.5) / 400 for place in range(400)]
+
+    def shares(alpha: float) -> list[float]:
+        config = SubwordConfig(sampling=4, sampling_alpha=alpha)
+        found = [tuple(rich.sample(ids, config, draw)) for draw in draws]
+        return sorted((found.count(own) / len(found) for own in set(found)), reverse=True)
+
+    assert shares(0.0) == [0.25] * 4
+    assert shares(1000.0) == [1.0]
+    assert 0.25 < shares(0.2)[0] < shares(1.0)[0]
+
+
+def test_what_cannot_be_segmented_anew_stays_as_it_is(rich: Vocabulary) -> None:
+    config = SubwordConfig(sampling=8)
+    for ids in ([], *rich.encode(["a 日 b"])):
+        assert rich.sample(ids, config, 0.9) == ids

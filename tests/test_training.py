@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from nmt.batching import make_batch
-from nmt.config import Config, InputError, parse_config
+from nmt.config import Config, InputError, SubwordConfig, parse_config
 from nmt.corpus import FEATURES, TrainingCorpus
 from nmt.lines import TextPairs
-from nmt.preparation import Prepared
-from nmt.subwords import Subwords, Vocabulary
+from nmt.preparation import Prepared, training_ids
+from nmt.subwords import Subwords, Vocabulary, learn_subwords
 from nmt.training import Updater, learning_rate
 from tests.conftest import make_model, random_pairs
 
@@ -59,7 +59,7 @@ def test_accumulation_leaves_the_update_as_it_is(name, parts):
         updates = updater(name, config)
         updates.objective.eval()  # no dropout: it is keyed by part
         for number in range(1, 4):
-            totals.append(updates.update(torch.arange(len(LENGTHS)), number))
+            totals.append(updates.update(torch.arange(len(LENGTHS)), number, epoch=0))
         weights.append(torch.cat([p.detach().flatten() for p in updates.prepared.model.parameters()]))
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-9, atol=1e-9)
     assert totals[2] == (pytest.approx(totals[5][0].item()), pytest.approx(totals[5][1].item()), totals[5][2])
@@ -79,7 +79,7 @@ def test_the_gradient_is_that_of_the_mean_over_real_tokens(name, monkeypatch):
     expected = torch.autograd.grad(naive, list(model.parameters()))
     monkeypatch.setattr(updates.optimiser, "zero_grad", lambda: None)
     monkeypatch.setattr(updates.optimiser, "step", lambda: None)
-    loss, norm, tokens = updates.update(torch.arange(len(LENGTHS)), 1)
+    loss, norm, tokens = updates.update(torch.arange(len(LENGTHS)), 1, epoch=0)
     assert tokens == sum(target + 1 for _, target in LENGTHS)
     assert loss.item() / tokens == pytest.approx(naive.item())
     assert norm.item() == pytest.approx(math.sqrt(sum(g.square().sum().item() for g in expected)))
@@ -96,7 +96,7 @@ def test_dropout_depends_on_seed_and_update_alone():
         for number in numbers:
             if disturb:
                 torch.rand(11)
-            found.append(updates.update(torch.arange(len(LENGTHS)), number)[0].item())
+            found.append(updates.update(torch.arange(len(LENGTHS)), number, epoch=0)[0].item())
         return found
 
     assert losses(config, (1, 2)) == losses(config, (1, 2), disturb=True)
@@ -105,10 +105,52 @@ def test_dropout_depends_on_seed_and_update_alone():
     assert losses(config, (1,)) != losses(other, (1,))
 
 
+@pytest.mark.parametrize("name", ["rnn", "transformer"])
+def test_two_passes_that_agree_are_one(name):
+    losses, norms = [], []
+    for consistency in (0.0, 5.0):
+        updates = updater(name, make_config(consistency=consistency))
+        updates.objective.eval()  # no dropout, so nothing to disagree in
+        loss, norm, _ = updates.update(torch.arange(len(LENGTHS)), 1, epoch=0)
+        losses.append(loss.item())
+        norms.append(norm.item())
+    assert losses[1] == pytest.approx(losses[0]) and norms[1] == pytest.approx(norms[0])
+    updates.objective.train()
+    assert updates.update(torch.arange(len(LENGTHS)), 1, epoch=0)[0].item() > losses[0]
+
+
+def test_sampled_pieces_follow_from_seed_epoch_and_pair_alone():
+    text = ["aa ab ba bb abab", "ab ab", "bbaa abba", "abbaab aabb"] * 3
+    subwords, _ = learn_subwords(text, text, SubwordConfig(vocabulary_size=16))
+    ids = subwords.source.encode(text)
+    corpus = TrainingCorpus(
+        datasets.Dataset.from_dict({"source": ids, "target": ids}, features=FEATURES),
+        torch.tensor([[len(row)] * 2 for row in ids]),
+        torch.arange(len(ids)),
+        {},
+    )
+
+    def sampled(lines: list[int], epoch: int = 0, seed: int = 1) -> list[list[int]]:
+        config = make_config(seed=seed).model_copy(update={"subwords": SubwordConfig(sampling=8, sampling_alpha=0.1)})
+        prepared = Prepared(
+            config, subwords, corpus, TextPairs([], []), {}, torch.device("cpu"), make_model("transformer")
+        )
+        sources, targets = training_ids(prepared, torch.tensor(lines), epoch)
+        assert subwords.source.decode(sources) == subwords.target.decode(targets) == [text[line] for line in lines]
+        assert sources != targets  # each side by a draw of its own
+        return [*sources, *targets]
+
+    whole = sampled(list(range(12)))
+    assert sampled(list(range(12))) == whole
+    assert sampled([7, 3]) == [whole[7], whole[3], whole[19], whole[15]]  # whatever else is drawn
+    assert len(set(map(tuple, [whole[0], whole[4], whole[8]]))) > 1  # the same text on three lines
+    assert whole not in (sampled(list(range(12)), epoch=1), sampled(list(range(12)), seed=2))
+
+
 def test_clipping_bounds_the_step(monkeypatch):
     updates = updater("rnn", make_config(clip_norm=0.01))
     monkeypatch.setattr(updates.optimiser, "zero_grad", lambda: None)
-    _, norm, _ = updates.update(torch.arange(len(LENGTHS)), 1)
+    _, norm, _ = updates.update(torch.arange(len(LENGTHS)), 1, epoch=0)
     clipped = math.sqrt(sum(p.grad.square().sum().item() for p in updates.prepared.model.parameters()))
     assert norm > 0.01 >= clipped * (1 - 1e-6)
 
@@ -132,7 +174,7 @@ def test_bfloat16_autocast_stays_near_float32_which_a_cpu_computes_in_unasked(na
     for precision in ("float32", "bfloat16", "auto"):
         updates = updater(name, make_config(precision=precision))
         updates.objective.float().eval()
-        losses[precision] = updates.update(torch.arange(len(LENGTHS)), 1)[0].item()
+        losses[precision] = updates.update(torch.arange(len(LENGTHS)), 1, epoch=0)[0].item()
     assert losses["auto"] == losses["float32"] != losses["bfloat16"]
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
 
@@ -148,7 +190,7 @@ def test_an_update_reads_no_result(name, monkeypatch):
     updates = updater(name, make_config(accumulation=2))
     for method in ("item", "__float__", "tolist"):
         monkeypatch.setattr(torch.Tensor, method, item)
-    loss, norm, _ = updates.update(torch.arange(len(LENGTHS)), 1)
+    loss, norm, _ = updates.update(torch.arange(len(LENGTHS)), 1, epoch=0)
     monkeypatch.undo()
     assert loss.item() > 0 < norm.item()
 
@@ -168,6 +210,9 @@ def test_compiled_updates_are_those_of_plain_ones():
         updates = updater("transformer", make_config(compile=compiled, learning_rate=0.01))
         updates.objective.eval()  # compiled dropout draws other numbers
         found.append(
-            [updates.update(lines, number)[0].item() for number, lines in enumerate(torch.arange(6).split(2), 1)]
+            [
+                updates.update(lines, number, epoch=0)[0].item()
+                for number, lines in enumerate(torch.arange(6).split(2), 1)
+            ]
         )
     assert found[1] == pytest.approx(found[0])

@@ -33,7 +33,7 @@ def main() -> None:
         # The last one ends the time of the one before, and is not done.
         for number, lines in enumerate([*warm_up, *timed, timed[0]], start=1):
             stopwatch.begin(int(lengths[lines, 1].sum()) + len(lines), len(lines) * (int(lengths[lines].max()) + 1))
-            updater.update(lines, number)
+            updater.update(lines, number, epoch=0)
     except Finished:
         parameters, _ = count_parameters(prepared.model)
         # In this order: what follows the timed updates must not count among their memory.
