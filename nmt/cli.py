@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from nmt.config import Config, InputError, describe_keys, load_config
 
 if TYPE_CHECKING:
+    from nmt.runs import Run
     from nmt.translator import Translator
 
 CHECKPOINTS = ("best", "last", "average")
@@ -57,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         "words", nargs="+", metavar="CONFIG.toml | section.key=value", help="configs, and keys to set in them"
     )
     train.add_argument("--run", type=Path, metavar="DIR", help="run directory (runs/<config's name>)")
+    train.add_argument(
+        "--seeds", type=_count, default=1, metavar="N", help="train N runs that differ in their seed: a group"
+    )
     train.add_argument("--overwrite", action="store_true", help="start anew where a run exists")
     train.add_argument(
         "--dry-run", action="store_true", help="do all up to the first update, and say what a training would take"
@@ -69,6 +73,15 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     evaluate.add_argument("--source", type=Path, metavar="FILE", help="source of a test set other than the runs' own")
     evaluate.add_argument("--target", type=Path, metavar="FILE", help="its references")
+    evaluate.add_argument("--test", metavar="NAME", help="the one test set to take (all that the runs share)")
+    evaluate.add_argument(
+        "--system",
+        type=_named_file,
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="another system's translations of the test set, one a line",
+    )
     evaluate.add_argument(
         "--out", type=Path, metavar="DIR", help="where results go (RUN/evaluation, or runs/<a>-vs-<b>)"
     )
@@ -109,6 +122,28 @@ def _parser() -> argparse.ArgumentParser:
         help="what a word is: with punctuation apart, or, for text that is already tokenised, whatever stands "
         "between spaces (%(default)s)",
     )
+
+    diff = commands.add_parser(
+        "diff",
+        help="in what the configs of two runs differ",
+        description="Print the keys in which the configs of two runs differ, `key: first → second`, one a line.",
+    )
+    diff.add_argument("runs", nargs=2, type=Path, metavar="RUN")
+    diff.set_defaults(command=_diff)
+
+    plot = commands.add_parser(
+        "plot",
+        help="draw learning curves of runs",
+        description="Draw BLEU and nats a character on the validation set as runs were trained.",
+    )
+    plot.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    plot.add_argument(
+        "--over", choices=("updates", "tokens", "minutes"), default="updates", help="what to draw over (%(default)s)"
+    )
+    plot.add_argument(
+        "--out", type=Path, metavar="FILE", help=".png, .svg or .pdf (curves.png, .svg where `evaluate` leaves results)"
+    )
+    plot.set_defaults(command=_plot)
 
     export = commands.add_parser(
         "export",
@@ -152,6 +187,13 @@ def _count_or_none(text: str) -> int:
     return _count(text, least=0)
 
 
+def _named_file(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected NAME=FILE")
+    return name, Path(path)
+
+
 def _warn(message: str) -> None:
     print(message, file=sys.stderr)
 
@@ -174,20 +216,42 @@ def _train(arguments: argparse.Namespace) -> int:
     if mistakes:
         raise InputError("\n".join(mistakes))
     for path, config in zip(paths, configs, strict=True):
-        code = _train_one(path, config, arguments)
+        code = _train_group(path, config, arguments)
         if code:
             return code
     return 0
 
 
-def _train_one(path: Path, config: Config, arguments: argparse.Namespace) -> int:
+def _train_group(path: Path, config: Config, arguments: argparse.Namespace) -> int:
+    """Train a run, or, with --seeds, a group of them."""
+    from nmt.runs import SEED_PREFIX, Run, members_of
+
+    folder: Path = arguments.run or Path("runs") / path.stem
+    if arguments.seeds == 1:
+        if members_of(folder)[0].path != folder:
+            raise InputError(
+                f"{folder.absolute()}: a group of runs is there; give --seeds, or another directory by --run"
+            )
+        return _train_one(path, config, Run(folder), arguments)
+    if Run(folder).exists:
+        raise InputError(f"{folder.absolute()}: a run is there; a group needs a directory of its own, given by --run")
+    for seed in range(config.training.seed, config.training.seed + arguments.seeds):
+        own = config.model_copy(update={"training": config.training.model_copy(update={"seed": seed})})
+        code = _train_one(path, own, Run(folder / f"{SEED_PREFIX}{seed}"), arguments)
+        if code:
+            return code
+    if not arguments.dry_run:
+        print(f"next     python evaluate.py {folder}, all {arguments.seeds} runs as one")
+    return 0
+
+
+def _train_one(path: Path, config: Config, run: "Run", arguments: argparse.Namespace) -> int:
     from nmt import hardware, preparation, training
     from nmt.events import clock
-    from nmt.runs import Run
 
-    run = Run(arguments.run or Path("runs") / path.stem)
     program = "python train.py" if Path(sys.argv[0]).name == "train.py" else "nmt train"
-    given = {"run": arguments.run, "device": arguments.device, "threads": arguments.threads}
+    seeds = arguments.seeds if arguments.seeds > 1 else None
+    given = {"run": arguments.run, "seeds": seeds, "device": arguments.device, "threads": arguments.threads}
     options = [word for name, value in given.items() if value and value != "auto" for word in (f"--{name}", str(value))]
     command = f"{program} {shlex.join([*arguments.words, *options])}"
     device = hardware.choose_device(arguments.device)
@@ -214,7 +278,8 @@ def _train_one(path: Path, config: Config, arguments: argparse.Namespace) -> int
         print(f"run      {run.path}, from update {progress.update:,} on", flush=True)
     else:
         run.remove()
-        run.create(config, prepared.subwords, prepared.tests, preparation.facts(prepared, sys.argv))
+        facts, word_counts = preparation.facts(prepared, sys.argv), preparation.target_word_counts(config)
+        run.create(config, prepared.subwords, prepared.tests, facts, word_counts)
         print(f"run      {run.path}; Ctrl-C saves, and the same command goes on", flush=True)
     try:
         progress = training.train(prepared, run)
@@ -223,26 +288,28 @@ def _train_one(path: Path, config: Config, arguments: argparse.Namespace) -> int
         return stop.exit_code
     figure = f"BLEU {progress.best:.1f}" if config.training.best_by == "bleu" else f"loss {-(progress.best or 0):.3f}"
     print(f"done     {progress.update:,} updates in {clock(progress.seconds)}; ", end="")
-    print(f"best validation {figure} at update {progress.best_update:,}")
+    mean = f", the mean of {progress.best_of} checkpoints" if progress.best_of > 1 else ""
+    print(f"best validation {figure} at update {progress.best_update:,}{mean}")
     print(f"next     python evaluate.py {run.path}\n", flush=True)
     return 0
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from nmt import evaluation
+    from nmt import evaluation, presentation
 
     if (arguments.source is None) != (arguments.target is None):
         raise InputError("--source and --target go together: give both files, or neither")
-    print(evaluation.evaluate(
+    found = evaluation.evaluate(
         arguments.runs,
         (arguments.source, arguments.target) if arguments.source else None,
-        arguments.out,
-        heatmaps=arguments.heatmaps,
+        arguments.system,
+        test=arguments.test,
         checkpoint=arguments.checkpoint,
         device=arguments.device,
         threads=arguments.threads,
         warn=_warn,
-    ))  # fmt: skip
+    )
+    print(presentation.leave(found, arguments.out, arguments.heatmaps))
     return 0
 
 
@@ -292,6 +359,31 @@ def _align(arguments: argparse.Namespace) -> int:
         raise InputError(f"{arguments.run.absolute()}: this model has no attention, so there is no alignment to read")
     for attention in translator.align(sources, targets, extraction, arguments.words):
         print(pharaoh(links(attention)))
+    return 0
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from nmt.config import differences
+    from nmt.runs import members_of
+
+    first, second = (members_of(path)[0] for path in arguments.runs)
+    for line in differences(first.config(), second.config()):
+        print(line)
+    if first.facts()["training_text"] != second.facts()["training_text"]:
+        _warn("their training text differs, too: see training_text in their run.json")
+    return 0
+
+
+def _plot(arguments: argparse.Namespace) -> int:
+    from nmt.plotting import draw_curves, save_figure
+    from nmt.systems import curves, default_out
+
+    figure = draw_curves(curves(arguments.runs, arguments.over), arguments.over)
+    out = default_out(arguments.runs)
+    for path in [arguments.out] if arguments.out else [out / "curves.png", out / "curves.svg"]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_figure(figure, path)
+        print(path)
     return 0
 
 

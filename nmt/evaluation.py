@@ -1,292 +1,219 @@
-"""Runs against test sets: scores, hypotheses, heatmaps, and the table that compares them."""
+"""Systems against test sets: what each reaches, and where they differ."""
 
-import difflib
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from statistics import fmean, stdev
 
-import torch
-
-from nmt import hardware, scores
-from nmt.config import FilePair, InputError
-from nmt.events import clock
-from nmt.lines import TextPairs, read_pairs, write_lines
-from nmt.plotting import Panel, draw_heatmaps, save_figure
-from nmt.runs import Checkpoint, Run
-from nmt.translator import Translation, Translator
+from nmt import comparison, hardware, scores
+from nmt.lines import TextPairs, read_lines
+from nmt.runs import Checkpoint
+from nmt.systems import Member, System, caveats, load_systems, test_sets, translation_files
+from nmt.translator import Translation
 from nmt.validation import likelihood
-
-CAPTION = (
-    "Each row: where the model looked when it predicted that word, which is not yet an alignment. </s>: nowhere. "
-    "Reference: {reference}"
-)
 
 
 @dataclass(frozen=True)
-class System:
-    """A run ready to be evaluated."""
+class Output:
+    """What a run or a file makes of a test set."""
 
-    name: str  # unique among the runs compared
-    run: Run
-    translator: Translator
-    updates: int  # behind the checkpoint
+    texts: list[str]
+    translations: list[Translation] | None  # None of a file, as are the figures below that need a model
+    bleu: scores.Bleu
+    chrf: scores.Score
+    perplexity: float | None  # exp of the nats a target token, </s> counted; comparable between equal subwords only
+    nats_per_character: float | None  # of the references; comparable between any subwords
+    sentences_per_second: float | None  # search alone, batched
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a system reached on a test set."""
+    """What a system reaches on a test set."""
 
-    bleu: scores.Bleu
-    chrf: scores.Score
-    perplexity: float  # exp of the nats a target token, </s> counted; comparable between equal subwords only
-    nats_per_character: float  # of the references; comparable between any subwords
-    sentences_per_second: float  # search alone, batched
-    translations: list[Translation]
+    outputs: list[Output]  # one a run
+    bleu_interval: tuple[float, float]  # 95 %: by resampling sentences, and runs where there are several
+    chrf_interval: tuple[float, float] | None  # None of several runs
+    sentences: list[tuple[float, float]]  # BLEU and chrF++ of each sentence of the first run
+
+    @property
+    def first(self) -> Output:
+        """What is shown where one text must stand for a system: its first run's."""
+        return self.outputs[0]
+
+    def mean(self, figure: Callable[[Output], float | None]) -> float | None:
+        """A figure's mean over the runs; None where there is none."""
+        found = [value for value in map(figure, self.outputs) if value is not None]
+        return fmean(found) if found else None
+
+    def deviation(self, figure: Callable[[Output], float | None]) -> float | None:
+        """A figure's standard deviation over the runs; None of fewer than two."""
+        found = [value for value in map(figure, self.outputs) if value is not None]
+        return stdev(found) if len(found) > 1 else None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better the second of two systems is than the first, and how likely that is by chance."""
+
+    first: str
+    second: str
+    bleu: float
+    bleu_p: float
+    chrf: float
+    chrf_p: float | None  # None where a group is compared
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What all systems reach on a test set."""
+
+    __test__ = False  # no test of pytest's
+
+    name: str
+    pairs: TextPairs
+    results: dict[str, Result]  # by system
+    differences: list[Difference]  # of each two systems, in their order
+    lengths: list[tuple[comparison.Bucket, dict[str, scores.GroupBleu]]]  # BLEU by the source's length
+    rare_words: list[comparison.RareWords]  # empty where the counts of the training text are not known
+    phrases: list[
+        tuple[str, str, list[comparison.Phrase]]
+    ]  # of each two systems: what the first has and the second not
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that is found out."""
+
+    systems: list[System]
+    tests: list[TestResult]
+    language: str  # of the target
+    checkpoint: Checkpoint
+    machine: str
+    notes: list[str]  # what must be said before figures are compared
 
 
 def evaluate(
     paths: Sequence[Path],
     files: tuple[Path, Path] | None,
-    out: Path | None,
+    translations: Sequence[tuple[str, Path]],
     *,
-    heatmaps: int,
+    test: str | None,
     checkpoint: Checkpoint,
     device: str,
     threads: int,
     warn: Callable[[str], None],
-) -> str:
-    """The table of all runs on all test sets, as text; everything else is left in `out`.
+) -> Evaluation:
+    """All systems on all test sets.
 
-    files: source and references of one test set, in place of those that the runs' configs name. warn: told of lines
-    that are cut.
+    paths: runs, and groups of runs. files: source and references of one test set, in place of those that the runs'
+    configs name; test: the name of the one of these to take. translations: names and files of other systems' outputs.
+    warn: told of lines that are cut.
     """
     hardware.set_up(threads)
     where = hardware.choose_device(device)
-    systems = _systems(paths, checkpoint, where, warn)
-    tests, notes = _tests(systems, files)
-    notes += _differences(systems)
-    out = out or _default_out(systems)
-    _folder(out / "hypotheses")  # an error now, not after hours
-    results = {
-        test: {system.name: _measure(system, pairs, test) for system in systems} for test, pairs in tests.items()
-    }
-    for test, pairs in tests.items():
-        for system in systems:
-            texts = (translation.text for translation in results[test][system.name].translations)
-            write_lines(out / "hypotheses" / f"{system.name}.{test}.txt", texts)
-        drawn = choose_sentences(pairs, [results[test][system.name].translations for system in systems], heatmaps)
-        _draw(systems, pairs, test, results[test], drawn, out)
-    summary = _summary(systems, results, checkpoint, where)
-    write_lines(out / "results.json", json.dumps(summary, indent=1, ensure_ascii=False).split("\n"))
-    where_to = [f"results    {out / 'results.json'}", f"texts      {out / 'hypotheses'}"]
-    if heatmaps:
-        where_to.append(f"heatmaps   {out / 'heatmaps'}")
-    return "\n".join([_table(systems, results), *(f"note: {note}" for note in notes), "", *where_to])
+    systems = load_systems(paths, checkpoint, where, warn)
+    tests, notes = test_sets(systems, files, test)
+    systems += translation_files(translations, systems, tests)
+    runs = [member for system in systems for member in system.members]
+    notes += caveats(systems, runs)
+    language = runs[0].run.config().data.target_language
+    counts = runs[0].run.word_counts()
+    if counts is None:
+        notes.append(f"{runs[0].run.path} holds no words.tsv, so words are not told apart by how rare they are")
+    found = [_compare(systems, name, pairs, language, counts) for name, pairs in tests.items()]
+    return Evaluation(systems, found, language, checkpoint, hardware.describe(where), notes)
 
 
-def choose_sentences(pairs: TextPairs, translations: Sequence[Sequence[Translation]], count: int) -> list[int]:
-    """Lines worth a picture: half spread over the lengths, half where the runs' translations differ most.
-
-    One run: all spread over the lengths. Lines without a source are left out, and those too long for a picture.
-    """
-    lines = [
-        line
-        for line, source in enumerate(pairs.sources)
-        if source.strip() and all(map(_can_be_drawn, [source, *(texts[line].text for texts in translations)]))
-    ]
-    by_length = sorted(lines, key=lambda line: (len(pairs.sources[line]), line))
-    spread = min(len(lines), count if len(translations) == 1 else (count + 1) // 2)
-    # The middles of equal parts, so that one picture shows a sentence of middle length.
-    chosen = [by_length[int((part + 0.5) * len(lines) / spread)] for part in range(spread)]
-    rest = [line for line in lines if line not in set(chosen)]
-    rest.sort(key=lambda line: (_agreement([texts[line].text for texts in translations]), line))
-    return sorted(chosen + rest[: max(0, min(count, len(lines)) - len(chosen))])
-
-
-def _can_be_drawn(text: str) -> bool:
-    # Twice as many words take 15 s to draw, and nobody reads them.
-    return len(text) <= 1000 and len(text.split()) <= 100
-
-
-def _agreement(texts: Sequence[str]) -> float:
-    """How much of the first of several translations the least like of the others shares with it, by words: 0 to 1."""
-    first = texts[0].split()
-    return min((difflib.SequenceMatcher(None, first, text.split()).ratio() for text in texts[1:]), default=1.0)
+def _compare(
+    systems: Sequence[System], test: str, pairs: TextPairs, language: str, counts: dict[str, int] | None
+) -> TestResult:
+    results = {system.name: _result(system, pairs, test, language) for system in systems}
+    texts = {name: [output.texts for output in result.outputs] for name, result in results.items()}
+    lengths = []
+    for bucket in comparison.buckets_of_lengths(pairs.sources, systems[0].members[0].run.config().data.source_language):
+        references = [pairs.targets[line] for line in bucket.lines]
+        of_systems = {
+            name: scores.group_bleu([[own[line] for line in bucket.lines] for own in group], references, language)
+            for name, group in texts.items()
+        }
+        lengths.append((bucket, of_systems))
+    firsts = {name: group[0] for name, group in texts.items()}
+    pairs_of_systems = [pair for a, b in combinations(firsts, 2) for pair in ((a, b), (b, a))]
+    return TestResult(
+        test,
+        pairs,
+        results,
+        _tested(results, texts, pairs.targets, language),
+        lengths,
+        comparison.rare_words(list(firsts.values()), pairs.targets, counts, language) if counts else [],
+        [(a, b, comparison.phrases(firsts[a], firsts[b], pairs.targets, language)) for a, b in pairs_of_systems],
+    )
 
 
-def _systems(
-    paths: Sequence[Path], checkpoint: Checkpoint, device: torch.device, warn: Callable[[str], None]
-) -> list[System]:
-    runs = [Run(path) for path in paths]
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise InputError("a run is given twice; each is compared with the others, so name it once")
-    names = [run.name for run in runs]
-    if len(set(names)) < len(names):  # runs of one name in several folders
-        names = [str(path).strip("/").replace("/", "-") for path in paths]
-    return [
-        System(name, run, Translator.load(run, checkpoint, device, warn), run.weights(checkpoint)[1])
-        for name, run in zip(names, runs, strict=True)
-    ]
+def _result(system: System, pairs: TextPairs, test: str, language: str) -> Result:
+    if system.members:
+        outputs = [_output(member, pairs, f"{system.name}, {test}", language) for member in system.members]
+    else:
+        texts = read_lines(system.path)
+        scored = scores.bleu(texts, pairs.targets, language), scores.chrf(texts, pairs.targets)
+        outputs = [Output(texts, None, *scored, None, None, None)]
+    sentences = scores.sentence_scores(outputs[0].texts, pairs.targets, language)
+    if len(outputs) > 1:
+        group = scores.group_bleu([output.texts for output in outputs], pairs.targets, language)
+        return Result(outputs, (group.low, group.high), None, sentences)
+    [only] = outputs
+    half = scores.intervals(only.texts, pairs.targets, language)
+    return Result(
+        outputs,
+        (only.bleu.value - half.bleu, only.bleu.value + half.bleu),
+        (only.chrf.value - half.chrf, only.chrf.value + half.chrf),
+        sentences,
+    )
 
 
-def _tests(systems: Sequence[System], files: tuple[Path, Path] | None) -> tuple[dict[str, TextPairs], list[str]]:
-    """The test sets by name, and notes on those that are not every run's."""
-    if files:
-        pairs = _read_test(FilePair(source=str(files[0]), target=str(files[1])))
-        return {files[0].name.removesuffix(".gz").partition(".")[0]: pairs}, []
-    own = [system.run.tests() for system in systems]
-    tests = {name: pairs for name, pairs in own[0].items() if all(pairs == others.get(name) for others in own)}
-    others = sorted({name for named in own for name in named} - tests.keys())
-    if not tests:
-        raise InputError(
-            "no test set that is the same for all runs (a config names its own: [data.test.NAME] source, target)"
-            + (f"; different: {', '.join(others)}" if others else "")
-            + "; give one with --source FILE --target FILE"
-        )
-    return tests, [f"test set {name} is not the same for every run, and is left out" for name in others]
-
-
-def _read_test(files: FilePair) -> TextPairs:
-    pairs = read_pairs(files)
-    if not pairs.sources:
-        raise InputError(f"{Path(files.source).absolute()}: the file is empty, so there is nothing to score")
-    return pairs
-
-
-def _differences(systems: Sequence[System]) -> list[str]:
-    """What must be said before figures are compared."""
-    notes = []
-    if len({system.translator.subwords.digest() for system in systems}) > 1:
-        notes.append("the runs have different subwords: compare nats a character, not perplexities")
-    if len({json.dumps(system.run.facts()["training_text"], sort_keys=True) for system in systems}) > 1:
-        notes.append("the runs were trained on different text")
-    if len({(s.translator.search.beam_size, s.translator.search.length_penalty) for s in systems}) > 1:
-        notes.append("the runs' searches differ in beam size or length penalty")
-    languages = {
-        (system.run.config().data.source_language, system.run.config().data.target_language) for system in systems
-    }
-    if len(languages) > 1:
-        raise InputError(f"the runs translate between different languages: {sorted(languages)}")
-    return notes
-
-
-def _default_out(systems: Sequence[System]) -> Path:
-    if len(systems) == 1:
-        return systems[0].run.path / "evaluation"
-    return Path("runs") / "-vs-".join(system.name for system in systems)
-
-
-def _measure(system: System, pairs: TextPairs, test: str) -> Result:
-    loss, per_character = likelihood(system.translator, pairs)
+def _output(member: Member, pairs: TextPairs, bar: str, language: str) -> Output:
+    loss, per_character = likelihood(member.translator, pairs)
     started = time.perf_counter()
-    translations = system.translator.translate(pairs.sources, bar=f"{system.name}, {test}")
+    translations = member.translator.translate(pairs.sources, bar=bar)
     seconds = time.perf_counter() - started
     texts = [translation.text for translation in translations]
-    return Result(
-        scores.bleu(texts, pairs.targets, system.run.config().data.target_language),
+    return Output(
+        texts,
+        translations,
+        scores.bleu(texts, pairs.targets, language),
         scores.chrf(texts, pairs.targets),
-        math.exp(min(loss, 700)),
+        math.exp(min(loss, 700)),  # exp(710) overflows
         per_character,
         len(texts) / seconds,
-        translations,
     )
 
 
-def _draw(
-    systems: Sequence[System],
-    pairs: TextPairs,
-    test: str,
-    results: dict[str, Result],
-    lines: Sequence[int],
-    out: Path,
-) -> None:
-    panels: list[list[Panel]] = [[] for _ in lines]
-    sources = [pairs.sources[line] for line in lines]
-    for system in systems:
-        translations = [results[system.name].translations[line] for line in lines]
-        extraction = system.translator.model.default_extraction
-        if extraction is None:
-            for row, source, translation in zip(panels, sources, translations, strict=True):
-                note = "this model has no attention"
-                row.append(Panel(system.name, source.split(), translation.text.split(), [], note))
-            continue
-        found = system.translator.align_translations(sources, translations, extraction, "punctuation")
-        for row, attention in zip(panels, found, strict=True):
-            title = f"{system.name}: {extraction}"
-            row.append(Panel(title, attention.source_words, attention.target_words, attention.weights.tolist()))
-    for row, line in zip(panels, lines, strict=True):
-        figure = draw_heatmaps(row, CAPTION.format(reference=pairs.targets[line]))
-        for suffix in ("png", "svg"):
-            _folder(out / "heatmaps")
-            save_figure(figure, out / "heatmaps" / f"{test}-{line + 1:05d}.{suffix}")
-
-
-def _folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path.absolute()}: results cannot be written there: {error.strerror}") from None
-
-
-def _summary(
-    systems: Sequence[System], results: dict[str, dict[str, Result]], checkpoint: Checkpoint, device: torch.device
-) -> dict[str, Any]:
-    runs = {}
-    for system in systems:
-        progress, facts, search = system.run.progress(), system.run.facts(), system.translator.search
-        runs[system.name] = {
-            "path": str(system.run.path),
-            "model": system.run.config().model.kind,
-            "checkpoint": checkpoint,
-            "updates": system.updates,
-            "training_seconds": progress.seconds,
-            "training_updates": progress.update,
-            "parameters": facts["parameters"],
-            "embedding_parameters": facts["embedding_parameters"],
-            "beam_size": search.beam_size,
-            "length_penalty": search.length_penalty,
-            "tests": {
-                test: {
-                    "sentences": len(by_name[system.name].translations),
-                    "bleu": by_name[system.name].bleu.value,
-                    "bleu_signature": by_name[system.name].bleu.signature,
-                    "chrf": by_name[system.name].chrf.value,
-                    "chrf_signature": by_name[system.name].chrf.signature,
-                    "length_ratio": by_name[system.name].bleu.length_ratio,
-                    "perplexity": by_name[system.name].perplexity,
-                    "nats_per_character": by_name[system.name].nats_per_character,
-                    "sentences_per_second": by_name[system.name].sentences_per_second,
-                }
-                for test, by_name in results.items()
-            },
-        }
-    return {"machine": hardware.describe(device), "runs": runs}
-
-
-def _table(systems: Sequence[System], results: dict[str, dict[str, Result]]) -> str:
-    """The runs as rows, a block a test set, the signatures under it."""
-    widest = max(len("run"), *(len(system.name) for system in systems))
-    lines = []
-    for test, by_name in results.items():
-        lines.append(f"{test}, {len(next(iter(by_name.values())).translations):,} sentences")
-        lines.append(
-            f"{'run':{widest}}   BLEU  chrF++     ppl  nats/char  length  sent/s  parameters  updates  training"
-        )
-        for system in systems:
-            result, progress = by_name[system.name], system.run.progress()
-            lines.append(
-                f"{system.name:{widest}} {result.bleu.value:6.1f} {result.chrf.value:7.1f} {result.perplexity:7.2f} "
-                f"{result.nats_per_character:10.3f} {result.bleu.length_ratio:7.3f} "
-                f"{result.sentences_per_second:7.0f} {system.run.facts()['parameters']:11,} "
-                f"{system.updates:8,} {clock(progress.seconds):>9}"
+def _tested(
+    results: dict[str, Result], texts: dict[str, list[list[str]]], references: list[str], language: str
+) -> list[Difference]:
+    """The difference of each two systems, with its test: of single systems by sacreBLEU's, else of groups."""
+    found = []
+    names = list(results)
+    for place, first in enumerate(names):
+        others = names[place + 1 :]
+        single = [name for name in others if len(texts[first]) == len(texts[name]) == 1]
+        tested = scores.p_values(texts[first][0], [texts[name][0] for name in single], references, language)
+        p_values = dict(zip(single, tested, strict=True))
+        for second in others:
+            bleu, chrf = (
+                _mean(results[second], figure) - _mean(results[first], figure)
+                for figure in (lambda output: output.bleu.value, lambda output: output.chrf.value)
             )
-        lines.append("")
-    signatures = dict.fromkeys(
-        [f"BLEU    {result.bleu.signature}" for by_name in results.values() for result in by_name.values()]
-        + [f"chrF++  {result.chrf.signature}" for by_name in results.values() for result in by_name.values()]
-    )
-    return "\n".join([*lines, *signatures])
+            if second in p_values:
+                found.append(Difference(first, second, bleu, p_values[second].bleu, chrf, p_values[second].chrf))
+            else:
+                p = scores.group_p_value(texts[first], texts[second], references, language)
+                found.append(Difference(first, second, bleu, p, chrf, None))
+    return found
+
+
+def _mean(result: Result, figure: Callable[[Output], float]) -> float:
+    return fmean(map(figure, result.outputs))

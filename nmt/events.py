@@ -59,6 +59,19 @@ class Warned:
 
 
 @dataclass(frozen=True)
+class Averaged:
+    """The validation of the mean of the last checkpoints, at the end of a training."""
+
+    update: int
+    checkpoints: int
+    loss: float  # as of a validation
+    perplexity: float
+    nats_per_character: float
+    bleu: float
+    best: bool  # whether it is better than every checkpoint
+
+
+@dataclass(frozen=True)
 class Ended:
     """The end of a training, or of a sitting of it."""
 
@@ -67,7 +80,7 @@ class Ended:
     seconds: float
 
 
-Event = Updated | Validated | Warned | Ended
+Event = Updated | Validated | Warned | Averaged | Ended
 
 HEADER = " update  epoch    loss  valid ppl    BLEU   tok/s        lr  elapsed     left"
 
@@ -81,7 +94,7 @@ class Reporter:
         if metrics.exists():
             for line in metrics.read_bytes().split(b"\n")[:-1]:  # behind the last line's end: one that was cut short
                 event = json.loads(line)
-                if event["update"] <= update and event["event"] != "ended":
+                if event["update"] <= update and event["event"] not in ("averaged", "ended"):
                     kept.append(line.decode())
         write_lines(metrics, kept)
         self._file = metrics
@@ -106,6 +119,12 @@ def row(event: Validated) -> str:
         f"{event.bleu:6.1f}{'*' if event.best else ' '} {event.tokens_per_second:7,.0f} "
         f"{event.learning_rate:9.2e} {clock(event.elapsed):>8} {clock(event.remaining):>8}"
     )
+
+
+def mean_row(event: Averaged) -> str:
+    """A line of the table under HEADER for the mean of checkpoints."""
+    title = f"mean of the last {event.checkpoints}"
+    return f"{title:>22} {event.perplexity:10.2f} {event.bleu:6.1f}{'*' if event.best else ' '}"
 
 
 def clock(seconds: float) -> str:

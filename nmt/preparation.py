@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nmt import hardware, scores
 from nmt.batching import Plan, Rows, padding_share, plan_updates
+from nmt.comparison import count_words
 from nmt.config import Config, InputError
 from nmt.corpus import TrainingCorpus, file_digest, load_training_corpus, seen_lines, training_lines
 from nmt.lines import TextPairs, check_pairs, read_pairs
@@ -106,6 +107,11 @@ def facts(prepared: Prepared, command: list[str]) -> dict[str, Any]:
         "parameters": total,
         "embedding_parameters": embeddings,
     }
+
+
+def target_word_counts(config: Config) -> dict[str, int]:
+    """How often each word stands in the training text's target."""
+    return count_words(training_lines(config.data.train)[1], config.data.target_language)
 
 
 def check_training_text(run: Run, config: Config) -> None:

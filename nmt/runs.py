@@ -3,6 +3,7 @@
 config.toml                          every key, written out
 run.json                             versions, hardware, command, sums of the training text, what filters dropped
 subwords/*.model                     the SentencePiece models
+words.tsv                            how often each word stands in the training text's target
 tests/NAME.source, NAME.target       the test sets of the config, as they were when the training began
 metrics.jsonl                        one JSON object an event of the training
 checkpoints/weights-00001000.safetensors   the last `average_last` of them
@@ -20,16 +21,17 @@ from torch import Tensor
 
 from nmt.checkpoint import load_notes, load_tensors, mean_weights, save_tensors
 from nmt.config import Config, FilePair, InputError, differences, dump_config, load_config
-from nmt.lines import TextPairs, read_pairs, write_lines
+from nmt.lines import TextPairs, read_lines, read_pairs, write_lines
 from nmt.subwords import Subwords
 
 Checkpoint = Literal["best", "last", "average"]
+SEED_PREFIX = "seed-"  # directories of the runs of a group
 
 # What training and evaluation write into the directory, and so all that starting anew may delete.
 OWN_FILES = (
-    *("config.toml", "run.json", "metrics.jsonl", "subwords/*.model", "tests/*.source", "tests/*.target"),
-    *("checkpoints/*.safetensors", "evaluation/results.json", "evaluation/hypotheses/*.txt"),
-    *("evaluation/heatmaps/*.png", "evaluation/heatmaps/*.svg"),
+    *("config.toml", "run.json", "metrics.jsonl", "words.tsv", "subwords/*.model", "tests/*.source", "tests/*.target"),
+    *("checkpoints/*.safetensors", "evaluation/results.json", "evaluation/results.md", "evaluation/report.html"),
+    *("evaluation/hypotheses/*.txt", "evaluation/curves.*", "evaluation/heatmaps/*.png", "evaluation/heatmaps/*.svg"),
 )
 
 
@@ -57,6 +59,7 @@ class Progress:
     position: int = 0  # updates of that epoch's plan done
     best: float | None = None  # the best validation's figure (BLEU, or minus the loss)
     best_update: int = 0  # where it was reached
+    best_of: int = 1  # checkpoints whose mean it is
     waited: int = 0  # validations since
     seconds: float = 0.0  # spent so far, validations and earlier sittings included
     tokens: int = 0  # real target tokens trained on so far
@@ -97,7 +100,14 @@ class Run:
     def _training(self) -> Path:
         return self._checkpoints / "training.safetensors"
 
-    def create(self, config: Config, subwords: Subwords, tests: dict[str, TextPairs], facts: dict[str, Any]) -> None:
+    def create(
+        self,
+        config: Config,
+        subwords: Subwords,
+        tests: dict[str, TextPairs],
+        facts: dict[str, Any],
+        word_counts: dict[str, int],
+    ) -> None:
         """Lay out the directory of a new run."""
         try:
             self._checkpoints.mkdir(parents=True, exist_ok=True)
@@ -106,6 +116,7 @@ class Run:
         except OSError as error:
             raise InputError(f"{self.path.absolute()}: cannot be written: {error.strerror}") from None
         write_lines(self.path / "run.json", json.dumps(facts, indent=1, ensure_ascii=False).split("\n"))
+        write_lines(self.path / "words.tsv", (f"{word}\t{count}" for word, count in word_counts.items()))
         write_lines(self.metrics, [])
         for name, pairs in tests.items():
             files = self._test_files(name)
@@ -140,6 +151,21 @@ class Run:
             raise InputError(f"{(self.path / 'run.json').absolute()}: cannot be read: {error}") from None
         return facts
 
+    def word_counts(self) -> dict[str, int] | None:
+        """How often each word stands in the training text's target; None where an older run has no such file."""
+        if not (self.path / "words.tsv").exists():
+            return None
+        rows = (line.split("\t") for line in read_lines(self.path / "words.tsv"))
+        return {word: int(count) for word, count in rows}
+
+    def validations(self) -> list[dict[str, Any]]:
+        """The validations of the training, as `events.Validated` has them."""
+        try:
+            events = [json.loads(line) for line in read_lines(self.metrics)]
+        except ValueError as error:
+            raise InputError(f"{self.metrics.absolute()}: a line is no JSON: {error}") from None
+        return [event for event in events if event["event"] == "validated"]
+
     def tests(self) -> dict[str, TextPairs]:
         """The test sets by name."""
         return {name: read_pairs(self._test_files(name)) for name in self.config().data.test}
@@ -170,10 +196,14 @@ class Run:
         at = {"update": progress.update}
         save_tensors(self._checkpoints / f"weights-{progress.update:08d}.safetensors", weights, at)
         if best:
-            save_tensors(self._checkpoints / "best.safetensors", weights, at)
+            self.save_best(weights, progress.update)
         self.save_training(progress, weights, optimiser)
         for old in self._weights_files()[:-keep]:
             old.unlink()
+
+    def save_best(self, weights: dict[str, Tensor], update: int) -> None:
+        """Write the weights that are the best so far."""
+        save_tensors(self._checkpoints / "best.safetensors", weights, {"update": update})
 
     def save_training(self, progress: Progress, weights: dict[str, Tensor], optimiser: dict[str, Tensor]) -> None:
         """Write what resuming needs, and no checkpoint to translate with."""
@@ -199,5 +229,18 @@ class Run:
         weights, notes = load_tensors(path)
         return mean_weights(files) if checkpoint == "average" else weights, notes["update"], path
 
+    def checkpoints(self) -> int:
+        """How many of the last checkpoints are there."""
+        return len(self._weights_files())
+
     def _weights_files(self) -> list[Path]:
         return sorted(self._checkpoints.glob("weights-*.safetensors"))
+
+
+def members_of(path: Path) -> list[Run]:
+    """The runs of a path: itself, or, of a group that `train --seeds` made, those in its directory, by their seeds."""
+    if not Run(path).exists:
+        inside = [Run(folder) for folder in path.glob(f"{SEED_PREFIX}*") if Run(folder).exists]
+        if inside:
+            return sorted(inside, key=lambda run: run.config().training.seed)
+    return [Run(path)]

@@ -189,13 +189,13 @@ def faults(sources: Sequence[str], hypotheses: Sequence[str], references: Sequen
     return Faults(*(count / max(1, len(rows)) for count in (empty, copied, looping)))
 
 
-def units(text: str, language: str) -> list[str]:
-    """What a text's length is counted in: words between spaces, or characters where the language has no spaces."""
-    return list("".join(text.split())) if _tokeniser(language) not in ("13a", "ko-mecab") else text.split()
+def has_spaces(language: str) -> bool:
+    """Whether a language puts spaces between words; by sacreBLEU's tokenisers, so unknown ones do."""
+    return _tokeniser(language) in ("13a", "ko-mecab")
 
 
 def _loops(text: str, language: str) -> bool:
-    found = units(text, language)
+    found = text.split() if has_spaces(language) else list("".join(text.split()))
     return any(
         found[start : start + size] == found[start + size : start + 2 * size] == found[start + 2 * size :][:size]
         for size in range(1, LONGEST_LOOP + 1)

@@ -17,12 +17,12 @@ from nmt import hardware
 from nmt.batching import Batch, make_batch, share
 from nmt.checkpoint import load_weights, weights_of
 from nmt.config import TrainingConfig
-from nmt.events import HEADER, Ended, Reporter, Updated, Validated, Warned, clock, row, say
+from nmt.events import HEADER, Averaged, Ended, Reporter, Updated, Validated, Warned, clock, mean_row, row, say
 from nmt.loss import consistent_loss, label_smoothed_loss
 from nmt.models.base import Seq2Seq
 from nmt.preparation import Prepared, plan_epoch, training_ids
 from nmt.runs import Progress, Run, Sums
-from nmt.validation import validate, warnings
+from nmt.validation import Validation, validate, warnings
 
 REPORT_INTERVAL = 50  # updates between two reports of the training loss in metrics.jsonl
 
@@ -161,18 +161,20 @@ def train(prepared: Prepared, run: Run) -> Progress:
     bar = tqdm(total=config.updates, initial=progress.update, desc=run.name, unit="update", disable=None, leave=False)
     with _stop_signals() as stop, bar:
         say(HEADER)
-        for lines, epoch_updates in _updates(prepared, progress):
+        for lines, epoch_updates in [] if loop.at_end else _updates(prepared, progress):
             loop.update(lines, epoch_updates)
             bar.update()
             done = loop.progress.update
             if done == config.updates or done % config.validation_interval == 0:
                 loop.validate()
-            if stop:
-                if not loop.progress.finished:
-                    loop.interrupt()
-                raise Interrupted(stop[0])
-            if loop.progress.finished:
+            if loop.at_end:
                 break
+            if stop:
+                loop.interrupt()
+                raise Interrupted(stop[0])
+        loop.finish()
+        if stop:
+            raise Interrupted(stop[0])
     return loop.progress
 
 
@@ -235,21 +237,24 @@ class _Loop:
         self.unread = []
         self._advance(reported=reported, validated=validated)
 
+    @property
+    def at_end(self) -> bool:
+        """Whether all updates are done, or no better validation came for too long."""
+        patience = self.config.patience
+        return self.progress.update == self.config.updates or (bool(patience) and self.progress.waited >= patience)
+
     def validate(self) -> None:
-        """Validate, save a checkpoint, report, and finish where the training is at its end."""
+        """Validate, save a checkpoint, report."""
         self._read()
         at, found = self.progress, validate(self.updater.prepared)
         self.updater.objective.train()
-        figure = found.bleu.value if self.config.best_by == "bleu" else -found.loss
+        figure = self._figure(found)
         best = at.best is None or figure > at.best
-        waited = 0 if best else at.waited + 1
-        stopped = bool(self.config.patience) and waited >= self.config.patience
         self._advance(
             best=figure if best else at.best,
             best_update=at.update if best else at.best_update,
-            waited=waited,
+            waited=0 if best else at.waited + 1,
             validated=Sums(),
-            finished=stopped or at.update == self.config.updates,
         )
         sums = at.validated
         event = Validated(
@@ -282,9 +287,42 @@ class _Loop:
         for message in warnings(event, self.config):
             self.reporter.write(Warned(event.update, message))
             say(f"warning  {message}")
-        if self.progress.finished:
-            reason = f"no better validation in {waited}" if stopped else "all updates done"
-            self.reporter.write(Ended(at.update, reason, self.progress.seconds))
+
+    def finish(self) -> None:
+        """Validate the mean of the last checkpoints, which is the best where it is better, and mark the run's end."""
+        model, at = self.updater.prepared.model, self.progress
+        last = {name: weight.detach().clone() for name, weight in weights_of(model).items()}
+        checkpoints = self.run.checkpoints()
+        if checkpoints > 1:
+            mean, _, path = self.run.weights("average")
+            load_weights(model, mean, path)
+            found = validate(self.updater.prepared)
+            figure = self._figure(found)
+            best = at.best is None or figure > at.best
+            event = Averaged(
+                update=at.update,
+                checkpoints=checkpoints,
+                loss=found.loss,
+                perplexity=math.exp(min(found.loss, 700)),
+                nats_per_character=found.nats_per_character,
+                bleu=found.bleu.value,
+                best=best,
+            )
+            self.reporter.write(event)
+            say(mean_row(event))
+            if best:
+                self.run.save_best(weights_of(model), at.update)
+                self._advance(best=figure, best_update=at.update, best_of=checkpoints)
+            load_weights(model, last, path)
+        self._advance(finished=True)
+        self.run.save_training(self.progress, last, self.updater.state())
+        patience = f"no better validation in {at.waited}"
+        reason = "all updates done" if at.update == self.config.updates else patience
+        self.reporter.write(Ended(at.update, reason, self.progress.seconds))
+
+    def _figure(self, found: Validation) -> float:
+        """What the best checkpoint has most of."""
+        return found.bleu.value if self.config.best_by == "bleu" else -found.loss
 
     def interrupt(self) -> None:
         """Save so that the same command goes on from here."""

@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 
-from nmt import runs, training
+from nmt import runs, scores, training
 from nmt.checkpoint import load_tensors
 from nmt.cli import main
 from nmt.lines import read_lines, write_lines
@@ -204,6 +205,7 @@ def test_a_training_leaves_a_run(place: Place) -> None:
             ("validated", 5),
             ("validated", 10),
             ("validated", 12),
+            ("averaged", 12),
             ("ended", 12),
         ]
 
@@ -338,7 +340,7 @@ def test_an_interrupted_training_ends_as_an_unbroken_one(corpus: Path, give: Any
         for key, tensor in tensors.items():
             assert tensor.numpy().tobytes() == others[key].numpy().tobytes(), (file, key)
     assert told(unbroken.metrics) == told(broken.metrics)
-    assert len(told(broken.metrics)) == 7
+    assert len(told(broken.metrics)) == 8
     reached = broken.progress()
     assert (reached.tokens, reached.best, reached.best_update, reached.epoch, reached.position) == tuple(
         getattr(unbroken.progress(), key) for key in ("tokens", "best", "best_update", "epoch", "position")
@@ -361,7 +363,7 @@ def test_a_training_that_died_goes_on_from_its_last_checkpoint(corpus: Path, giv
     weights, others = (runs.Run(corpus / "runs" / run).weights("last")[0] for run in ("unbroken", "rnn"))
     assert all(torch.equal(weights[key], others[key]) for key in weights)
     happened = [event["update"] for event in told(corpus / "runs" / "rnn" / "metrics.jsonl")]
-    assert happened == sorted(happened) and happened[-3:] == [10, 12, 12]
+    assert happened == sorted(happened) and happened[-4:] == [10, 12, 12, 12]
 
 
 def test_training_stops_early_and_says_why(corpus: Path, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -544,34 +546,45 @@ def test_empty_files_have_no_scores_and_no_links(place: Place, give: Any) -> Non
 # ---- evaluate
 
 RESULT = {
-    *("sentences", "bleu", "bleu_signature", "chrf", "chrf_signature", "length_ratio"),
-    *("perplexity", "nats_per_character", "sentences_per_second"),
+    *("bleu", "bleu_interval", "bleu_deviation", "bleu_signature", "length_ratio", "chrf", "chrf_interval"),
+    *("chrf_deviation", "chrf_signature", "perplexity", "nats_per_character", "sentences_per_second"),
+    *("empty", "copied", "looping"),
 }
-RUN = {
-    *("path", "model", "checkpoint", "updates", "training_seconds", "training_updates", "parameters"),
-    *("embedding_parameters", "beam_size", "length_penalty", "tests"),
+SYSTEM = {
+    *("path", "runs", "model", "parameters", "embedding_parameters", "updates", "training_updates"),
+    *("training_seconds", "tokens_per_second", "beam_size", "length_penalty"),
 }
+VALID = ["--source", "valid.de", "--target", "valid.en"]
+TESTS = {"plain": 25, "nasty": len(NASTY)}
 
 
 def check_results(out: Path, names: list[str], heatmaps: int) -> dict[str, Any]:
     """Everything that an evaluation leaves is there and says what it must."""
     results: dict[str, Any] = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    assert list(results["runs"]) == names
-    for name, run in results["runs"].items():
-        assert run.keys() >= RUN and set(run["tests"]) == {"plain", "nasty"}
-        for test, result in run["tests"].items():
-            assert result.keys() >= RESULT
-            assert result["sentences"] == {"plain": 25, "nasty": len(NASTY)}[test]
+    assert results.keys() == {"machine", "checkpoint", "language", "notes", "systems", "tests"}
+    assert list(results["systems"]) == names and list(results["tests"]) == list(TESTS)
+    assert all(system.keys() == SYSTEM for system in results["systems"].values())
+    for name, test in results["tests"].items():
+        assert test["sentences"] == TESTS[name] and list(test["systems"]) == names
+        assert sum(bucket["sentences"] for bucket in test["by_length"]) == test["sentences"]
+        assert len(test["differences"]) == len(names) * (len(names) - 1) / 2
+        for system, result in test["systems"].items():
+            assert result.keys() == RESULT
             assert 0 <= result["bleu"] <= 100 and 0 <= result["chrf"] <= 100 and result["perplexity"] > 1
+            assert result["bleu_interval"][0] <= result["bleu"] <= result["bleu_interval"][1]
             assert "version:" in result["bleu_signature"] and "nw:2" in result["chrf_signature"]
             assert result["length_ratio"] >= 0 and result["sentences_per_second"] > 0
-            assert len(read_lines(out / "hypotheses" / f"{name}.{test}.txt")) == result["sentences"]
+            texts = read_lines(out / "hypotheses" / f"{system}.{name}.txt")
+            references = read_lines(Path("runs") / "rnn" / "tests" / f"{name}.target")
+            assert scores.bleu(texts, references, "en").value == pytest.approx(result["bleu"])
     pictures = sorted(path.name for path in (out / "heatmaps").iterdir())
-    for test in ("plain", "nasty"):
+    for test in TESTS:
         for suffix, start in (("png", b"\x89PNG"), ("svg", b"<?xml")):
             drawn = [name for name in pictures if name.startswith(test) and name.endswith(suffix)]
             assert len(drawn) == heatmaps
             assert all((out / "heatmaps" / name).read_bytes().startswith(start) for name in drawn)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert all(name in page for name in [*names, *TESTS])
     return results
 
 
@@ -579,11 +592,13 @@ def test_one_run_is_evaluated_into_its_directory(place: Place, give: Any) -> Non
     outcome = give("evaluate", "runs/rnn", "--heatmaps", "2")
     assert outcome.code == 0
     out = place.path / "runs" / "rnn" / "evaluation"
-    results = check_results(out, ["rnn"], 2)["runs"]["rnn"]
-    for test in ("plain", "nasty"):
-        assert test in outcome.out
-        assert results["tests"][test]["bleu_signature"] in outcome.out
-    assert results["model"] == "rnn" and results["checkpoint"] == "best" and results["training_updates"] == 12
+    results = check_results(out, ["rnn"], 2)
+    assert outcome.lines[0].startswith("plain: rnn reaches BLEU ")
+    for test in TESTS:
+        assert f"{test}, {TESTS[test]} sentences" in outcome.out
+        assert results["tests"][test]["systems"]["rnn"]["bleu_signature"] in outcome.out
+    system = results["systems"]["rnn"]
+    assert system["model"] == "rnn" and results["checkpoint"] == "best" and system["training_updates"] == 12
     translated = give("translate", "runs/rnn", stdin=place.path / "plain.de")
     assert read_lines(out / "hypotheses" / "rnn.plain.txt") == translated.lines
 
@@ -593,22 +608,117 @@ def test_several_runs_are_compared_side_by_side(place: Place, give: Any) -> None
     assert outcome.code == 0
     out = place.path / "runs" / "rnn-vs-plain-vs-transformer"
     results = check_results(out, list(MODELS), 2)
-    assert {run["updates"] for run in results["runs"].values()} == {12}
+    assert {system["updates"] for system in results["systems"].values()} == {12}
     for name in MODELS:
         assert re.search(rf"^{name} +\d", outcome.out, re.MULTILINE)
+    table = (out / "results.md").read_text(encoding="utf-8")
+    for test, found in results["tests"].items():
+        texts = [read_lines(out / "hypotheses" / f"{name}.{test}.txt") for name in MODELS]
+        references = read_lines(place.path / "runs" / "rnn" / "tests" / f"{test}.target")
+        for difference, own in zip(
+            found["differences"][:2], scores.p_values(texts[0], texts[1:], references, "en"), strict=True
+        ):
+            assert (difference["bleu_p"], difference["chrf_p"]) == (own.bleu, own.chrf)
+            assert difference["first"] == "rnn" and f"{difference['second']} − rnn" in table
+
+
+def test_translations_of_another_system_stand_beside_a_run(place: Place, give: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["evaluate", "runs/rnn", "--test", "plain", "--out", str(out), "--heatmaps", "1"]
+    outcome = give(*words, "--system", "reference=plain.en")
+    assert outcome.code == 0
+    assert outcome.lines[0].startswith("plain: reference is better than rnn: BLEU 100.0 against ")
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert results["systems"]["reference"] == {"path": "plain.en"} and list(results["tests"]) == ["plain"]
+    found = results["tests"]["plain"]["systems"]["reference"]
+    assert found["bleu"] == pytest.approx(100) and found["perplexity"] is found["sentences_per_second"] is None
+    assert read_lines(out / "hypotheses" / "reference.plain.txt") == read_lines(place.path / "plain.en")
+    refused(give(*words[:2], "--system", "a=plain.en"), "--system", "plain, nasty", "--test")
+    refused(give(*words, "--system", "rnn=plain.en"), "--system rnn=plain.en")
+    refused(give(*words, "--system", "a=valid.en"), place.path / "valid.en", "25")
+    refused(give(*words[:2], "--test", "x"), "--test x", "plain, nasty")
+
+
+def test_a_group_of_seeds_is_one_system(corpus: Path, give: Any) -> None:
+    words = ["train", "rnn.toml", "training.updates=4", "--seeds", "2", "--run", "group"]
+    outcome = give(*words)
+    assert outcome.code == 0 and outcome.lines[-1].startswith("next     python evaluate.py group")
+    seeds = [runs.Run(corpus / "group" / f"seed-{seed}") for seed in (1, 2)]
+    assert [run.config().training.seed for run in seeds] == [1, 2] and all(run.progress().finished for run in seeds)
+    assert give(*words).out.count("is finished") == 2
+    refused(give(*words[:3], "--run", "group"), corpus / "group", "--seeds")
+    outcome = give("evaluate", "group", "--heatmaps", "0")
+    assert outcome.code == 0 and "2 runs" in outcome.out
+    out = corpus / "group" / "evaluation"
+    found = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert found["systems"]["group"]["runs"] == ["group/seed-1", "group/seed-2"]
+    for test, result in found["tests"].items():
+        references = read_lines(seeds[0].path / "tests" / f"{test}.target")
+        bleu = [
+            scores.bleu(read_lines(out / "hypotheses" / f"group.{number}.{test}.txt"), references, "en").value
+            for number in (1, 2)
+        ]
+        assert result["systems"]["group"]["bleu"] == pytest.approx(statistics.fmean(bleu))
+        assert result["systems"]["group"]["bleu_deviation"] == pytest.approx(statistics.stdev(bleu))
+    shutil.copytree(seeds[1].path, corpus / "group" / "seed-3")
+    config = corpus / "group" / "seed-3" / "config.toml"
+    config.write_text(config.read_text(encoding="utf-8").replace("updates = 4", "updates = 5"), encoding="utf-8")
+    refused(give("evaluate", "group"), corpus / "group", "training.updates: 4 → 5")
+    shutil.rmtree(corpus / "group")
+
+
+def test_what_runs_differ_in(place: Place, give: Any) -> None:
+    assert give("diff", "runs/rnn", "runs/rnn").out == ""
+    outcome = give("diff", "runs/rnn", "runs/transformer")
+    assert outcome.code == 0 and 'model.kind: "rnn" → "transformer"' in outcome.lines
+    assert all(re.fullmatch(r"[a-z_.]+: .+ → .+", line) for line in outcome.lines)
+
+
+def test_curves_are_drawn(place: Place, give: Any, tmp_path: Path) -> None:
+    outcome = give("plot", *(f"runs/{name}" for name in MODELS))
+    out = place.path / "runs" / "rnn-vs-plain-vs-transformer"
+    assert outcome.code == 0 and [place.path / line for line in outcome.lines] == [
+        out / "curves.png",
+        out / "curves.svg",
+    ]
+    picture = (out / "curves.svg").read_text(encoding="utf-8")
+    assert picture.startswith("<?xml")
+    for over in ("tokens", "minutes"):
+        assert give("plot", "runs/rnn", "--over", over, "--out", str(tmp_path / f"{over}.pdf")).code == 0
+        assert (tmp_path / f"{over}.pdf").read_bytes().startswith(b"%PDF")
+    refused(give("plot", "runs/rnn", "--out", str(tmp_path / "x.jpg")), tmp_path / "x.jpg", ".png")
 
 
 def test_the_bleu_of_training_is_that_of_evaluation(place: Place, give: Any) -> None:
-    files = ["--source", "valid.de", "--target", "valid.en"]
     for name in MODELS:
-        outcome = give("evaluate", f"runs/{name}", *files, "--checkpoint", "last", "--heatmaps", "0", "--out", "valid")
+        outcome = give("evaluate", f"runs/{name}", *VALID, "--checkpoint", "last", "--heatmaps", "0", "--out", "valid")
         assert outcome.code == 0
-        result = json.loads((place.path / "valid" / "results.json").read_text())["runs"][name]["tests"]["valid"]
-        last = told(place.path / "runs" / name / "metrics.jsonl")[-2]
-        assert result["bleu"] == pytest.approx(last["bleu"], abs=1e-9)
+        test = json.loads((place.path / "valid" / "results.json").read_text())["tests"]["valid"]
+        events = told(place.path / "runs" / name / "metrics.jsonl")
+        result, [*_, last] = test["systems"][name], [event for event in events if event["event"] == "validated"]
+        for key in ("bleu", "length_ratio", "empty", "copied", "looping"):
+            assert result[key] == pytest.approx(last[key], abs=1e-9)
         assert result["perplexity"] == pytest.approx(last["perplexity"], rel=1e-5)
         assert result["nats_per_character"] == pytest.approx(last["nats_per_character"], rel=1e-5)
         assert not list((place.path / "valid").glob("heatmaps/*"))
+
+
+def test_the_mean_of_the_last_checkpoints_is_the_best_where_it_is_better(place: Place, give: Any) -> None:
+    for name in MODELS:
+        run = runs.Run(place.path / "runs" / name)
+        events = told(run.metrics)
+        [averaged] = [event for event in events if event["event"] == "averaged"]
+        figures = [event["bleu"] for event in events if event["event"] == "validated"]
+        assert averaged["checkpoints"] == 2 and averaged["best"] == (averaged["bleu"] > max(figures))
+        assert run.progress().best == max(averaged["bleu"], *figures)
+        weights, mean = run.weights("best")[0], run.weights("average")[0]
+        assert averaged["best"] == all(torch.equal(weights[key], mean[key]) for key in mean)
+        assert (
+            give("evaluate", str(run.path), *VALID, "--checkpoint", "average", "--heatmaps", "0", "--out", "v").code
+            == 0
+        )
+        test = json.loads((place.path / "v" / "results.json").read_text())["tests"]["valid"]
+        assert test["systems"][name]["bleu"] == pytest.approx(averaged["bleu"], abs=1e-9)
 
 
 def test_a_run_needs_nothing_but_its_directory(place: Place, tmp_path: Path, give: Any) -> None:
@@ -625,7 +735,7 @@ def test_runs_of_one_name_are_told_apart(place: Place, tmp_path: Path, give: Any
     out = str(tmp_path / "out")
     outcome = give("evaluate", "runs/rnn", str(tmp_path / "rnn"), "--out", out, "--heatmaps", "0")
     assert outcome.code == 0
-    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["runs"]
+    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["systems"]
     assert len(results) == 2 and len(list((tmp_path / "out" / "hypotheses").iterdir())) == 4
 
 

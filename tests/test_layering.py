@@ -9,8 +9,8 @@ READING_ORDER = """
     config lines hardware subwords corpus batching
     models.base models.layers models.attention models.rnn models.transformer
     models.export models
-    loss search alignment scores plotting checkpoint runs events translator
-    preparation validation training evaluation cli
+    loss search alignment scores comparison plotting checkpoint runs events translator
+    preparation validation training systems evaluation tables report presentation cli
 """
 ORDER = READING_ORDER.split()
 

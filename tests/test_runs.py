@@ -179,7 +179,7 @@ def subwords() -> Subwords:
 @pytest.fixture
 def run(tmp_path: Path, subwords: Subwords) -> Run:
     made = Run(tmp_path / "runs" / "some")
-    made.create(config(), subwords, TESTS, {"command": ["nmt", "ü"]})
+    made.create(config(), subwords, TESTS, {"command": ["nmt", "ü"]}, {"Haus": 3, "ü": 1})
     return made
 
 
@@ -218,7 +218,7 @@ def test_a_directory_that_cannot_be_made_is_a_mistake(tmp_path: Path, subwords: 
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(InputError, match=f"^{re.escape(str(path))}: cannot be written"):
-            Run(path).create(config(), subwords, {}, {})
+            Run(path).create(config(), subwords, {}, {}, {})
 
 
 def test_the_name_of_a_run_is_its_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,364 @@
+"""What an evaluation leaves: tables for terminal and Markdown, results.json, texts, heatmaps, the page.
+
+results.json:
+  machine, checkpoint, language    where and of which weights; of the target
+  notes                            what must be said before figures are compared
+  systems.NAME                     path; of runs also: runs, model, parameters, embedding_parameters, updates,
+                                   training_seconds, tokens_per_second, beam_size, length_penalty
+  tests.TEST.sentences             how many
+  tests.TEST.systems.NAME          bleu, bleu_interval, bleu_deviation, bleu_signature, length_ratio; chrf,
+                                   chrf_interval, chrf_deviation, chrf_signature; perplexity, nats_per_character,
+                                   sentences_per_second (null of a file); empty, copied, looping: shares
+  tests.TEST.differences           first, second; bleu, chrf: second minus first; bleu_p, chrf_p
+  tests.TEST.by_length             words: of the source; sentences; systems.NAME: bleu, low, high
+  tests.TEST.by_rarity             training_count: of a word of the target; words; systems.NAME: F-measure
+Figures of a group are means over its runs, deviations standard deviations over them, null of a single run. Intervals
+are of 95 %: by resampling sentences, and runs where there are several. Null: not known, or not defined.
+"""
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from nmt import comparison, scores
+from nmt.alignment import split_words
+from nmt.config import InputError
+from nmt.evaluation import Evaluation, TestResult
+from nmt.lines import TextPairs, write_lines
+from nmt.plotting import Panel, draw_heatmaps, save_figure
+from nmt.report import report_page
+from nmt.systems import System, default_out
+from nmt.tables import (
+    chart_table,
+    charts,
+    differences_table,
+    phrase_table,
+    runs_table,
+    scores_table,
+    signatures,
+    tokens_per_second,
+    verdict,
+)
+from nmt.translator import Translation
+
+CAPTION = (
+    "Each row: where the model looked when it predicted that word, which is not yet an alignment. </s>: nowhere. "
+    "Reference: {reference}"
+)
+MOST_SENTENCES = 5000  # on the page: more make a browser slow
+LEAST_WEIGHT = 0.1  # of a link that the page shows
+
+
+def leave(evaluation: Evaluation, out: Path | None, heatmaps: int) -> str:
+    """The tables as text; all else is left in `out` (or beside the run, or in runs/<a>-vs-<b>)."""
+    out = out or default_out([system.path for system in evaluation.systems if system.members])
+    _folder(out / "hypotheses")
+    for test in evaluation.tests:
+        for name, result in test.results.items():
+            for number, output in enumerate(result.outputs, 1):
+                part = f".{number}" if len(result.outputs) > 1 else ""
+                write_lines(out / "hypotheses" / f"{name}{part}.{test.name}.txt", output.texts)
+        shown = [result.first.translations for result in test.results.values() if result.first.translations]
+        _draw(evaluation.systems, test, choose_sentences(test.pairs, shown, heatmaps), out)
+    write_lines(out / "results.json", json.dumps(summary(evaluation), indent=1, ensure_ascii=False).split("\n"))
+    write_lines(out / "results.md", _markdown(evaluation))
+    write_lines(out / "report.html", report_page(page_data(evaluation)).split("\n"))
+    where = [("results", "results.json"), ("table", "results.md"), ("texts", "hypotheses"), ("report", "report.html")]
+    if heatmaps:
+        where.append(("heatmaps", "heatmaps"))
+    return "\n".join([*_terminal(evaluation), "", *(f"{what:10} {out / name}" for what, name in where)])
+
+
+def _folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path.absolute()}: results cannot be written there: {error.strerror}") from None
+
+
+def _terminal(evaluation: Evaluation) -> list[str]:
+    lines = [verdict(test) for test in evaluation.tests]
+    for test in evaluation.tests:
+        lines += ["", f"{test.name}, {len(test.pairs.sources):,} sentences", *scores_table(test).text()]
+        differences = differences_table(test)
+        if differences:
+            lines += ["", *differences.text()]
+    shown = dict.fromkeys(line for test in evaluation.tests for line in signatures(test))
+    lines += ["", *runs_table(evaluation.systems).text(), "", *shown]
+    return [*lines, *(f"note: {note}" for note in evaluation.notes)]
+
+
+def _markdown(evaluation: Evaluation) -> list[str]:
+    lines = []
+    for test in evaluation.tests:
+        lines += [f"## {test.name}, {len(test.pairs.sources):,} sentences", "", verdict(test), ""]
+        lines += [*scores_table(test).markdown(), ""]
+        differences = differences_table(test)
+        if differences:
+            lines += [*differences.markdown(), ""]
+        for chart in charts(test, evaluation.language):
+            lines += [f"### {chart['title']}", "", *chart_table(chart).markdown(), ""]
+        lines += [*(f"- `{signature}`" for signature in signatures(test)), ""]
+    lines += ["## Runs", "", *runs_table(evaluation.systems).markdown(), ""]
+    return [*lines, *(f"- {note}" for note in evaluation.notes)]
+
+
+# ---- results.json
+
+
+def summary(evaluation: Evaluation) -> dict[str, Any]:
+    """What results.json holds: see the head of this file."""
+    return {
+        "machine": evaluation.machine,
+        "checkpoint": evaluation.checkpoint,
+        "language": evaluation.language,
+        "notes": evaluation.notes,
+        "systems": {system.name: _of_system(system) for system in evaluation.systems},
+        "tests": {test.name: _of_test(test, evaluation.language) for test in evaluation.tests},
+    }
+
+
+def _of_system(system: System) -> dict[str, Any]:
+    if not system.members:
+        return {"path": str(system.path)}
+    first, progress = system.members[0], [member.run.progress() for member in system.members]
+    facts, search = first.run.facts(), first.translator.search
+    return {
+        "path": str(system.path),
+        "runs": [str(member.run.path) for member in system.members],
+        "model": first.run.config().model.kind,
+        "parameters": facts["parameters"],
+        "embedding_parameters": facts["embedding_parameters"],
+        "updates": fmean(member.updates for member in system.members),
+        "training_updates": fmean(own.update for own in progress),
+        "training_seconds": fmean(own.seconds for own in progress),
+        "tokens_per_second": tokens_per_second(system),
+        "beam_size": search.beam_size,
+        "length_penalty": search.length_penalty,
+    }
+
+
+def _of_test(test: TestResult, language: str) -> dict[str, Any]:
+    return {
+        "sentences": len(test.pairs.sources),
+        "systems": {
+            name: {
+                "bleu": result.mean(lambda output: output.bleu.value),
+                "bleu_interval": result.bleu_interval,
+                "bleu_deviation": result.deviation(lambda output: output.bleu.value),
+                "bleu_signature": result.first.bleu.signature,
+                "length_ratio": result.mean(lambda output: output.bleu.length_ratio),
+                "chrf": result.mean(lambda output: output.chrf.value),
+                "chrf_interval": result.chrf_interval,
+                "chrf_deviation": result.deviation(lambda output: output.chrf.value),
+                "chrf_signature": result.first.chrf.signature,
+                "perplexity": result.mean(lambda output: output.perplexity),
+                "nats_per_character": result.mean(lambda output: output.nats_per_character),
+                "sentences_per_second": result.mean(lambda output: output.sentences_per_second),
+                **vars(scores.faults(test.pairs.sources, result.first.texts, test.pairs.targets, language)),
+            }
+            for name, result in test.results.items()
+        },
+        "differences": [vars(difference) for difference in test.differences],
+        "by_length": [
+            {
+                "words": bucket.label,
+                "sentences": len(bucket.lines),
+                "systems": {
+                    name: {"bleu": own.value, "low": own.low, "high": own.high} for name, own in of_systems.items()
+                },
+            }
+            for bucket, of_systems in test.lengths
+        ],
+        "by_rarity": [
+            {
+                "training_count": rare.label,
+                "words": rare.count,
+                "systems": dict(zip(test.results, rare.f_measures, strict=True)),
+            }
+            for rare in test.rare_words
+        ],
+    }
+
+
+# ---- heatmaps
+
+
+def choose_sentences(pairs: TextPairs, translations: Sequence[Sequence[Translation]], count: int) -> list[int]:
+    """Lines worth a picture: half spread over the lengths, half where the runs' translations differ most.
+
+    One run: all spread over the lengths. Lines without a source are left out, and those too long for a picture.
+    """
+    lines = [
+        line
+        for line, source in enumerate(pairs.sources)
+        if source.strip() and all(map(_can_be_drawn, [source, *(texts[line].text for texts in translations)]))
+    ]
+    by_length = sorted(lines, key=lambda line: (len(pairs.sources[line]), line))
+    spread = min(len(lines), count if len(translations) == 1 else (count + 1) // 2)
+    # The middles of equal parts, so that one picture shows a sentence of middle length.
+    chosen = [by_length[int((part + 0.5) * len(lines) / spread)] for part in range(spread)]
+    rest = [line for line in lines if line not in set(chosen)]
+    rest.sort(key=lambda line: (_agreement([texts[line].text for texts in translations]), line))
+    return sorted(chosen + rest[: max(0, min(count, len(lines)) - len(chosen))])
+
+
+def _can_be_drawn(text: str) -> bool:
+    # Twice as many words take 15 s to draw, and nobody reads them.
+    return len(text) <= 1000 and len(text.split()) <= 100
+
+
+def _agreement(texts: Sequence[str]) -> float:
+    """How much of the first of several translations the least like of the others shares with it, by words: 0 to 1."""
+    first = texts[0].split()
+    return min((difflib.SequenceMatcher(None, first, text.split()).ratio() for text in texts[1:]), default=1.0)
+
+
+def _draw(systems: Sequence[System], test: TestResult, lines: Sequence[int], out: Path) -> None:
+    panels: list[list[Panel]] = [[] for _ in lines]
+    sources = [test.pairs.sources[line] for line in lines]
+    for system in systems:
+        if not system.members:
+            continue
+        found = test.results[system.name].first.translations or []
+        translations = [found[line] for line in lines]
+        translator = system.members[0].translator
+        extraction = translator.model.default_extraction
+        if extraction is None:
+            for row, source, translation in zip(panels, sources, translations, strict=True):
+                note = "this model has no attention"
+                row.append(Panel(system.name, source.split(), translation.text.split(), [], note))
+            continue
+        aligned = translator.align_translations(sources, translations, extraction, "punctuation")
+        for row, attention in zip(panels, aligned, strict=True):
+            title = f"{system.name}: {extraction}"
+            row.append(Panel(title, attention.source_words, attention.target_words, attention.weights.tolist()))
+    for row, line in zip(panels, lines, strict=True):
+        figure = draw_heatmaps(row, CAPTION.format(reference=test.pairs.targets[line]))
+        for suffix in ("png", "svg"):
+            _folder(out / "heatmaps")
+            save_figure(figure, out / "heatmaps" / f"{test.name}-{line + 1:05d}.{suffix}")
+
+
+# ---- the page
+
+
+def page_data(evaluation: Evaluation) -> dict[str, Any]:
+    """What the page shows, as `report_page` takes it."""
+    notes = list(evaluation.notes)
+    notes += [
+        f"{test.name}: the page shows the first {MOST_SENTENCES:,} sentences"
+        for test in evaluation.tests
+        if len(test.pairs.sources) > MOST_SENTENCES
+    ]
+    return {
+        "title": " and ".join(system.name for system in evaluation.systems),
+        "verdict": [verdict(test) for test in evaluation.tests],
+        "machine": evaluation.machine,
+        "notes": notes,
+        "systems": [{"name": system.name, "description": _description(system)} for system in evaluation.systems],
+        "runs": runs_table(evaluation.systems).data(),
+        "curves": [
+            {"name": system.name, "points": [_point(event) for event in member.run.validations()]}
+            for system in evaluation.systems
+            for member in system.members
+        ],
+        "tests": [_page_of_test(evaluation, test) for test in evaluation.tests],
+    }
+
+
+def _description(system: System) -> str:
+    if not system.members:
+        return f"translations from {system.path.name}"
+    run = system.members[0].run
+    return f"{run.config().model.kind}, {run.facts()['parameters']:,} parameters, {system.members[0].updates:,} updates"
+
+
+def _point(event: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "update": event["update"],
+        "tokens": event.get("tokens"),  # missing in runs of before they were counted
+        "minutes": event["elapsed"] / 60,
+        "bleu": event["bleu"],
+        "loss": event["loss"],
+    }
+
+
+def _page_of_test(evaluation: Evaluation, test: TestResult) -> dict[str, Any]:
+    differences = differences_table(test)
+    return {
+        "name": test.name,
+        "sentences_count": len(test.pairs.sources),
+        "scores": scores_table(test).data(),
+        "signatures": signatures(test),
+        "differences": differences.data() if differences else None,
+        "buckets": charts(test, evaluation.language),
+        "ngrams": [
+            {
+                "title": f"What {first} gets right and {second} does not",
+                "table": phrase_table(first, second, found).data(),
+            }
+            for first, second, found in test.phrases
+            if found
+        ],
+        "sentences": _page_sentences(evaluation.systems, test, evaluation.language),
+    }
+
+
+def _page_sentences(systems: Sequence[System], test: TestResult, language: str) -> list[dict[str, Any]]:
+    lines = range(min(len(test.pairs.sources), MOST_SENTENCES))
+    alignments = [_alignments(system, test, len(lines)) for system in systems]
+    results = [test.results[system.name] for system in systems]
+    return [
+        {
+            "line": line + 1,
+            "source": test.pairs.sources[line],
+            "reference": test.pairs.targets[line],
+            "words": len(comparison.words(test.pairs.sources[line], language)),
+            "systems": [
+                {
+                    "text": result.first.texts[line],
+                    "bleu": round(result.sentences[line][0], 1),
+                    "chrf": round(result.sentences[line][1], 1),
+                    "alignment": aligned[line],
+                }
+                for result, aligned in zip(results, alignments, strict=True)
+            ],
+        }
+        for line in lines
+    ]
+
+
+def _alignments(system: System, test: TestResult, count: int) -> list[dict[str, Any] | None]:
+    """Of each of the first sentences the links of the system's first run; None where there is no attention."""
+    extraction = system.members[0].translator.model.default_extraction if system.members else None
+    if extraction is None:
+        return [None] * count
+    sources, translations = test.pairs.sources[:count], (test.results[system.name].first.translations or [])[:count]
+    attentions = system.members[0].translator.align_translations(sources, translations, extraction, "punctuation")
+    found: list[dict[str, Any] | None] = []
+    for source, translation, attention in zip(sources, translations, attentions, strict=True):
+        (source_parts, source_words), (target_parts, target_words) = _cut(source), _cut(translation.text)
+        links = [
+            [source_words[i], target_words[j], round(100 * weight)]
+            for j, row in enumerate(attention.weights.tolist())
+            for i, weight in enumerate(row[:-1])
+            if weight >= LEAST_WEIGHT
+        ]
+        found.append({"source": source_parts, "target": target_parts, "links": links})
+    return found
+
+
+def _cut(text: str) -> tuple[list[str], list[int]]:
+    """A text in words and what lies between them, and which of these parts are words."""
+    parts, words, end = [], [], 0
+    for start, stop in split_words(text):
+        if start > end:
+            parts.append(text[end:start])
+        words.append(len(parts))
+        parts.append(text[start:stop])
+        end = stop
+    return [*parts, text[end:]] if end < len(text) else parts, words
