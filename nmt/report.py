@@ -3,10 +3,21 @@
 import base64
 import hashlib
 import json
+import math
+import time
+from collections.abc import Sequence
 from importlib.resources import files
 from string import Template
 from typing import Any
 
+from nmt import comparison
+from nmt.alignment import split_words
+from nmt.evaluation import Evaluation, TestResult
+from nmt.systems import System
+from nmt.tables import charts, differences_table, phrase_table, runs_table, scores_table, signatures, verdict
+
+MOST_SENTENCES = 5000  # on the page: more make a browser slow
+LEAST_WEIGHT = 0.1  # of a link that the page shows
 # JSON within <script>: "<" could close the element or open a comment; the other two end a line in old JavaScript.
 ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<\u2028\u2029"})
 
@@ -37,6 +48,130 @@ def report_page(data: dict[str, Any]) -> str:
         script_hash=_hash(script),
         data=json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(ESCAPES),
     )
+
+
+def page_data(evaluation: Evaluation) -> dict[str, Any]:
+    """What the page shows, as `report_page` takes it."""
+    notes = list(evaluation.notes)
+    notes += [
+        f"{test.name}: the page shows the first {MOST_SENTENCES:,} sentences"
+        for test in evaluation.tests
+        if len(test.pairs.sources) > MOST_SENTENCES
+    ]
+    return {
+        "title": " and ".join(system.name for system in evaluation.systems),
+        "verdict": [verdict(test) for test in evaluation.tests],
+        "made": time.strftime("%Y-%m-%d %H:%M"),
+        "machine": evaluation.machine,
+        "notes": notes,
+        "systems": [{"name": system.name, "description": _description(system)} for system in evaluation.systems],
+        "runs": runs_table(evaluation.systems).data(),
+        "curves": [
+            {"name": system.name, "points": [_point(event) for event in _finite(member.run.validations())]}
+            for system in evaluation.systems
+            for member in system.members
+        ],
+        "tests": [_page_of_test(evaluation, test) for test in evaluation.tests],
+    }
+
+
+def _description(system: System) -> str:
+    if not system.members:
+        return f"translations from {system.path.name}"
+    run = system.members[0].run
+    return f"{run.config().model.kind}, {run.facts()['parameters']:,} parameters, {system.members[0].updates:,} updates"
+
+
+def _finite(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The validations of a training whose loss was a number: no other has a place in a chart."""
+    return [event for event in events if math.isfinite(event["loss"])]
+
+
+def _point(event: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "update": event["update"],
+        "tokens": event.get("tokens"),  # missing in runs of before they were counted
+        "minutes": event["elapsed"] / 60,
+        "bleu": event["bleu"],
+        "loss": event["loss"],
+    }
+
+
+def _page_of_test(evaluation: Evaluation, test: TestResult) -> dict[str, Any]:
+    differences = differences_table(test)
+    return {
+        "name": test.name,
+        "sentences_count": len(test.pairs.sources),
+        "scores": scores_table(test).data(),
+        "signatures": signatures(test),
+        "differences": differences.data() if differences else None,
+        "buckets": charts(test, evaluation.language),
+        "ngrams": [
+            {
+                "title": f"What {first} gets right and {second} does not",
+                "table": phrase_table(first, second, found).data(),
+            }
+            for first, second, found in test.phrases
+            if found
+        ],
+        "sentences": _page_sentences(evaluation.systems, test, evaluation.language),
+    }
+
+
+def _page_sentences(systems: Sequence[System], test: TestResult, language: str) -> list[dict[str, Any]]:
+    lines = range(min(len(test.pairs.sources), MOST_SENTENCES))
+    alignments = [_alignments(system, test, len(lines)) for system in systems]
+    results = [test.results[system.name] for system in systems]
+    return [
+        {
+            "line": line + 1,
+            "source": test.pairs.sources[line],
+            "reference": test.pairs.targets[line],
+            "words": len(comparison.words(test.pairs.sources[line], language)),
+            "systems": [
+                {
+                    "text": result.first.texts[line],
+                    "bleu": round(result.sentences[line][0], 1),
+                    "chrf": round(result.sentences[line][1], 1),
+                    "alignment": aligned[line],
+                }
+                for result, aligned in zip(results, alignments, strict=True)
+            ],
+        }
+        for line in lines
+    ]
+
+
+def _alignments(system: System, test: TestResult, count: int) -> list[dict[str, Any] | None]:
+    """Of each of the first sentences the links of the system's first run; None where there is no attention."""
+    extraction = system.members[0].translator.model.default_extraction if system.members else None
+    if extraction is None:
+        return [None] * count
+    sources, translations = test.pairs.sources[:count], (test.results[system.name].first.translations or [])[:count]
+    attentions = system.members[0].translator.align_translations(sources, translations, extraction, "punctuation")
+    found: list[dict[str, Any] | None] = []
+    for source, translation, attention in zip(sources, translations, attentions, strict=True):
+        (source_parts, source_words), (target_parts, target_words) = _cut(source), _cut(translation.text)
+        links = [
+            [source_words[i], target_words[j], round(100 * weight)]
+            for j, row in enumerate(attention.weights.tolist())
+            for i, weight in enumerate(row[:-1])
+            if weight >= LEAST_WEIGHT
+        ]
+        found.append({"source": source_parts, "target": target_parts, "links": links})
+    return found
+
+
+def _cut(text: str) -> tuple[list[str], list[int]]:
+    """A text in words and what lies between them, and which of these parts are words."""
+    parts, words, end = [], [], 0
+    for start, stop in split_words(text):
+        if start > end:
+            parts.append(text[end:start])
+        words.append(len(parts))
+        parts.append(text[start:stop])
+        end = stop
+    return [*parts, text[end:]] if end < len(text) else parts, words
 
 
 def _read(name: str) -> str:
