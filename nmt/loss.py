@@ -41,15 +41,12 @@ def label_smoothed_loss(
 
     A share `smoothing` of the target's probability is spread over all V pieces (Szegedy et al. 2016, section 7):
     (1 - ε) (-z_y + log Z) + ε (-mean z + log Z) = nll + ε (z_y - mean z), and that is linear in the logits z, so it
-    needs none of them: mean z = x · mean W + mean b.
+    needs none of them.
     """
     nll = negative_log_likelihood(features, weight, bias, target)
     if not smoothing:
         return nll, nll.detach()
-    # Not weight[target]: on the CPU its backward adds up repeated targets in whatever order the threads come.
-    weight_of_target, bias_of_target = F.embedding(target, weight), bias.index_select(0, target)
-    above_mean = (features * (weight_of_target - weight.mean(0))).sum() + (bias_of_target - bias.mean()).sum()
-    return nll + smoothing * above_mean, nll.detach()
+    return nll + smoothing * _above_mean(features, weight, bias, target), nll.detach()
 
 
 def consistent_loss(
@@ -61,7 +58,9 @@ def consistent_loss(
     `consistency` times the mean of KL(p || q) and KL(q || p), p and q being what the passes predict: R-Drop's loss over
     two (Liang et al. 2021, section 2.2).
     """
-    loss, nll = _ConsistentLoss.apply(features, weight, bias, target, smoothing, consistency)  # type: ignore[no-untyped-call]
+    loss, nll = _ConsistentLoss.apply(features, weight, bias, target, consistency)  # type: ignore[no-untyped-call]
+    if smoothing:
+        loss = loss + smoothing * _above_mean(features.flatten(0, 1), weight, bias, target.repeat(2)) / 2
     return loss, nll
 
 
@@ -70,40 +69,47 @@ class _ConsistentLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float, consistency: float
+        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, consistency: float
     ) -> tuple[Tensor, Tensor]:
-        loss, nll = features.new_zeros(()), features.new_zeros(())
+        divergence, nll = features.new_zeros(()), features.new_zeros(())
         of_features, of_weight, of_bias = torch.empty_like(features), torch.zeros_like(weight), torch.zeros_like(bias)
+        share = consistency / 4
         for start in range(0, len(target), CONSISTENT_CHUNK):
             chunk = slice(start, start + CONSISTENT_CHUNK)
-            rows, wanted = features[:, chunk].flatten(0, 1), target[chunk].repeat(2)[:, None]  # (2n, D), (2n, 1)
-            logs = F.linear(rows, weight, bias).log_softmax(1)  # (2n, V): of p, then of q
-            of_logits = logs.exp()
-            of_target = logs.gather(1, wanted)
-            nll -= of_target.sum() / 2
-            loss -= ((1 - smoothing) * of_target.sum() + smoothing * logs.mean(1).sum()) / 2
+            rows = features[:, chunk].flatten(0, 1)  # (2n, D)
+            wanted = target[chunk].expand(2, -1)[:, :, None]  # (2, n, 1)
+            logs = F.linear(rows, weight, bias).log_softmax(1).unflatten(0, (2, -1))  # (2, n, V): of p, then of q
+            nll -= logs.gather(2, wanted).sum() / 2
+            p, q = logs.exp()
+            ratio = logs[0] - logs[1]  # (n, V)
+            of_p, of_q = torch.linalg.vecdot(p, ratio), -torch.linalg.vecdot(q, ratio)  # (n,) KL(p || q), KL(q || p)
+            divergence += of_p.sum() + of_q.sum()
+            # By the logits of p: p / 2 from the likelihood, p (ratio - KL(p || q) + 1) - q from both divergences.
+            of_logits = logs
+            of_logits[0] = (ratio * share).add_((0.5 + share * (1 - of_p))[:, None]).mul_(p).sub_(q, alpha=share)
+            of_logits[1] = (ratio * -share).add_((0.5 + share * (1 - of_q))[:, None]).mul_(q).sub_(p, alpha=share)
+            of_logits.scatter_add_(2, wanted, of_logits.new_full((1, 1, 1), -0.5).expand_as(wanted))
 
-            probabilities, ratio = of_logits.unflatten(0, (2, -1)), logs.unflatten(0, (2, -1))
-            ratio = ratio - ratio.flip(0)  # (2, n, V): log p/q, then log q/p
-            divergence = (probabilities * ratio).sum(2, keepdim=True)  # (2, n, 1): KL(p || q), then KL(q || p)
-            loss += consistency / 4 * divergence.sum()
-            of_divergences = probabilities * (ratio - divergence + 1) - probabilities.flip(0)
-            of_logits = of_logits - smoothing / weight.shape[0]
-            of_logits.scatter_add_(1, wanted, of_logits.new_full((1, 1), smoothing - 1).expand_as(wanted))
-            of_logits.add_(of_divergences.flatten(0, 1), alpha=consistency / 2).div_(2)
-
-            of_features[:, chunk] = (of_logits @ weight).unflatten(0, (2, -1))
-            of_weight.addmm_(of_logits.T, rows)
-            of_bias += of_logits.sum(0)
+            flat = of_logits.flatten(0, 1)
+            of_features[:, chunk] = (flat @ weight).unflatten(0, (2, -1))
+            of_weight.addmm_(flat.T, rows)
+            of_bias += flat.sum(0)
         ctx.save_for_backward(of_features, of_weight, of_bias)
         ctx.mark_non_differentiable(nll)
-        return loss, nll
+        return nll + share * divergence, nll
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         of_features, of_weight, of_bias = ctx.saved_tensors
-        return of_features * scale, of_weight * scale, of_bias * scale, None, None, None
+        return of_features * scale, of_weight * scale, of_bias * scale, None, None
+
+
+def _above_mean(features: Tensor, weight: Tensor, bias: Tensor, target: Tensor) -> Tensor:
+    """The sum over positions of z_y - mean z, of logits z that are not computed: mean z = x · mean W + mean b."""
+    # Not weight[target]: on the CPU its backward adds up repeated targets in whatever order the threads come.
+    weight_of_target, bias_of_target = F.embedding(target, weight), bias.index_select(0, target)
+    return (features * (weight_of_target - weight.mean(0))).sum() + (bias_of_target - bias.mean()).sum()
 
 
 @torch.no_grad()
