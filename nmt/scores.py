@@ -22,7 +22,7 @@ Group = Sequence[Sequence[str]]  # hypotheses of each run
 # `13a` splits at spaces and punctuation, which means nothing where words are not separated by spaces.
 TOKENISERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab", "th": "char", "lo": "char", "km": "char", "my": "char"}
 
-SAMPLES, SEED = 1000, 12345  # of resampling: sacreBLEU's own
+SEED = 12345  # of resampling: sacreBLEU's own
 LONGEST_LOOP = 8  # words
 
 logging.getLogger("sacrebleu").setLevel(logging.WARNING)  # it tells of each step of a test on stderr
@@ -86,10 +86,18 @@ class PValues:
     chrf: float
 
 
+def samples(sentences: int) -> int:
+    """How often a test set is drawn anew: 1,000 times, as sacreBLEU does, and less often over 10,000 sentences.
+
+    sacreBLEU holds the counts of all sentences of all samples: 10,000 take 1 GB.
+    """
+    return min(1000, max(100, 10**7 // max(1, sentences)))
+
+
 def intervals(hypotheses: Sequence[str], references: Sequence[str], language: str) -> Intervals:
     """The intervals of a system's BLEU and chrF++, as `sacrebleu --confidence` gives them."""
     found = [
-        metric.corpus_score(list(hypotheses), [list(references)], n_bootstrap=SAMPLES)
+        metric.corpus_score(list(hypotheses), [list(references)], n_bootstrap=samples(len(references)))
         for metric in (_bleu(language), CHRF(word_order=2))
     ]
     return Intervals(*(float(score._ci) for score in found))
@@ -103,7 +111,7 @@ def p_values(
         (str(number), list(hypotheses)) for number, hypotheses in enumerate([baseline, *others])
     ]
     metrics: dict[str, Metric] = {"BLEU": _bleu(language), "chrF++": CHRF(word_order=2)}
-    _, results = PairedTest(named, metrics, [list(references)], test_type="bs", n_samples=SAMPLES)()
+    _, results = PairedTest(named, metrics, [list(references)], test_type="bs", n_samples=samples(len(references)))()
     of_bleu, of_chrf = (cast(list[Result], column)[1:] for name, column in results.items() if name != "System")
     return [PValues(cast(float, b.p_value), cast(float, c.p_value)) for b, c in zip(of_bleu, of_chrf, strict=True)]
 
@@ -119,10 +127,10 @@ class GroupBleu:
 
 def group_bleu(group: Group, references: Sequence[str], language: str) -> GroupBleu:
     """A group's mean BLEU with its interval; of a group of one that of `intervals`, up to its middle."""
-    samples = np.sort(_resampled(group, references, language))
-    cut = len(samples) // 40
+    found = np.sort(_resampled(group, references, language))
+    cut = len(found) // 40
     value = float(np.mean([bleu(hypotheses, references, language).value for hypotheses in group]))
-    return GroupBleu(value, float(samples[cut]), float(samples[-cut - 1]))
+    return GroupBleu(value, float(found[cut]), float(found[-cut - 1]))
 
 
 def group_p_value(first: Group, second: Group, references: Sequence[str], language: str) -> float:
@@ -133,24 +141,24 @@ def group_p_value(first: Group, second: Group, references: Sequence[str], langua
     of itself: draws among three differ by a third less than recipes do.
     """
     means = [np.mean([bleu(own, references, language).value for own in group]) for group in (first, second)]
-    samples = [_resampled(group, references, language, stream) for stream, group in enumerate((first, second))]
-    differences = np.abs(samples[1] - samples[0])
+    found = [_resampled(group, references, language, stream) for stream, group in enumerate((first, second))]
+    differences = np.abs(found[1] - found[0])
     beyond = differences - differences.mean() > abs(means[1] - means[0])
-    return float(beyond.sum() + 1) / (SAMPLES + 1)
+    return float(beyond.sum() + 1) / (len(beyond) + 1)
 
 
 def _resampled(group: Group, references: Sequence[str], language: str, stream: int = 0) -> NDArray[np.float64]:
-    """(SAMPLES,) a group's mean BLEU over sentences and runs that are drawn with replacement.
+    """(samples,) a group's mean BLEU over sentences and runs that are drawn with replacement.
 
     stream: draws of runs differ between streams, those of sentences do not.
     """
-    drawn = np.random.default_rng(SEED).choice(len(references), size=(SAMPLES, len(references)), replace=True)
-    times = np.zeros((SAMPLES, len(references)))  # how often each sample has each sentence
-    np.add.at(times, (np.arange(SAMPLES)[:, None], drawn), 1)
+    count = samples(len(references))
+    drawn = np.random.default_rng(SEED).choice(len(references), size=(count, len(references)), replace=True)
+    times = np.stack([np.bincount(row, minlength=len(references)) for row in drawn])  # how often each has a sentence
     of_runs = np.stack([_bleu_of_counts(times @ _counts(own, references, language)) for own in group])
-    runs = np.random.default_rng([SEED, stream]).choice(len(group), size=(len(group), SAMPLES), replace=True)
-    # of_runs: (runs, SAMPLES), and as many runs are drawn for each sample
-    means: NDArray[np.float64] = of_runs[runs, np.arange(SAMPLES)].mean(axis=0)
+    runs = np.random.default_rng([SEED, stream]).choice(len(group), size=(len(group), count), replace=True)
+    # of_runs: (runs, samples), and as many runs are drawn for each sample
+    means: NDArray[np.float64] = of_runs[runs, np.arange(count)].mean(axis=0)
     return means
 
 
