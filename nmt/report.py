@@ -59,7 +59,7 @@ def page_data(evaluation: Evaluation) -> dict[str, Any]:
         if len(test.pairs.sources) > MOST_SENTENCES
     ]
     return {
-        "title": " and ".join(system.name for system in evaluation.systems),
+        "title": _listed([system.name for system in evaluation.systems]),
         "verdict": [verdict(test) for test in evaluation.tests],
         "made": time.strftime("%Y-%m-%d %H:%M"),
         "machine": evaluation.machine,
@@ -73,6 +73,10 @@ def page_data(evaluation: Evaluation) -> dict[str, Any]:
         ],
         "tests": [_page_of_test(evaluation, test) for test in evaluation.tests],
     }
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _description(system: System) -> str:

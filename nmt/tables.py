@@ -64,14 +64,15 @@ def verdict(test: TestResult) -> str:
         return f"{test.name}: {best} reaches BLEU {value:.1f} (95 % interval {low:.1f} to {high:.1f})."
     second = others[0]
     [difference] = [d for d in test.differences if {d.first, d.second} == {best, second}]
-    figures = f"BLEU {value:.1f} against {_bleu(test.results[second]):.1f}, {_p(difference.bleu_p)}"
+    p = _p(difference.bleu_p)
+    figures = f"(BLEU {value:.1f} against {_bleu(test.results[second]):.1f}, p {p if p[0] == '<' else f'= {p}'})"
     if difference.bleu_p < SIGNIFICANT:
-        return f"{test.name}: {best} is better than {second}: {figures}."
-    return f"{test.name}: no clear difference between {best} and {second}: {figures}."
+        return f"{test.name}: {best} is better than {second} {figures}."
+    return f"{test.name}: no clear difference between {best} and {second} {figures}."
 
 
 def _p(value: float | None) -> str:
-    return "" if value is None else "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _signed(value: float) -> str:
@@ -110,12 +111,12 @@ def scores_table(test: TestResult) -> Table:
     ]
     columns = [
         Column("system", number=False),
-        Column("BLEU", "n-grams shared with the reference, 0 to 100; ±: standard deviation over a group's runs"),
-        Column("95 %", "interval of BLEU by bootstrap: where it would lie with other sentences of this kind"),
-        Column("chrF++", "characters and words shared with the reference, 0 to 100"),
-        Column("95 %", "interval of chrF++"),
-        Column("ppl", "perplexity of the references; comparable between equal subwords only"),
-        Column("nats/char", "of the references, the less the better; comparable between any subwords"),
+        Column("BLEU", "cased, detokenised"),
+        Column("95 %"),
+        Column("chrF++"),
+        Column("95 %"),
+        Column("ppl", "comparable between equal subwords only"),
+        Column("nats/char", "comparable between any subwords"),
         Column("length", "words of the translations over words of the references"),
         Column("sent/s", "sentences searched a second, all at once"),
     ]
@@ -139,9 +140,9 @@ def differences_table(test: TestResult) -> Table | None:
     columns = [
         Column("difference", number=False),
         Column("BLEU"),
-        Column("", "how likely so large a difference is if both are equally good; paired bootstrap of sentences"),
+        Column("p", "how likely so large a difference is if both are equally good; by paired bootstrap"),
         Column("chrF++"),
-        Column("", "the same for chrF++"),
+        Column("p"),
         Column("by BLEU", f"clear: p under {SIGNIFICANT}", number=False),
     ]
     return Table(columns, rows)
@@ -249,7 +250,7 @@ def charts(test: TestResult, language: str) -> list[dict[str, Any]]:
     for title, text, unit, labels, bounds, values in (
         (
             "Sentences by their chrF++",
-            "share of the sentences, in per cent, whose own chrF++ is so high",
+            "Share of the sentences, in per cent, whose own chrF++ is so high",
             "chrF++",
             ["0–9", *(f"{low}–{low + 9}" for low in range(10, 90, 10)), "90–100"],
             SCORE_BOUNDS,
@@ -257,9 +258,9 @@ def charts(test: TestResult, language: str) -> list[dict[str, Any]]:
         ),
         (
             "Sentences by length against the reference",
-            "share of the sentences, in per cent, that have so many words more or fewer than their reference",
+            "Share of the sentences, in per cent, that have so many words more or fewer than their reference",
             "words more",
-            ["−10 or less", "−9 to −5", "−4 to −2", "−1", "0", "1", "2 to 4", "5 to 9", "10 or more"],
+            ["≤−10", "−9…−5", "−4…−2", "−1", "0", "1", "2…4", "5…9", "≥10"],
             LENGTH_BOUNDS,
             {
                 name: [

@@ -627,7 +627,7 @@ def test_translations_of_another_system_stand_beside_a_run(place: Place, give: A
     words = ["evaluate", "runs/rnn", "--test", "plain", "--out", str(out), "--heatmaps", "1"]
     outcome = give(*words, "--system", "reference=plain.en")
     assert outcome.code == 0
-    assert outcome.lines[0].startswith("plain: reference is better than rnn: BLEU 100.0 against ")
+    assert outcome.lines[0].startswith("plain: reference is better than rnn (BLEU 100.0 against ")
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     assert results["systems"]["reference"] == {"path": "plain.en"} and list(results["tests"]) == ["plain"]
     found = results["tests"]["plain"]["systems"]["reference"]

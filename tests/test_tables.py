@@ -41,9 +41,9 @@ def test_columns_stand_under_their_titles() -> None:
 @pytest.mark.parametrize(
     ("p", "said"),
     [
-        (0.04, "news: b is better than c: BLEU 30.0 against 20.0, p = 0.040."),
-        (0.0009, "news: b is better than c: BLEU 30.0 against 20.0, p < 0.001."),
-        (0.3, "news: no clear difference between b and c: BLEU 30.0 against 20.0, p = 0.300."),
+        (0.04, "news: b is better than c (BLEU 30.0 against 20.0, p = 0.040)."),
+        (0.0009, "news: b is better than c (BLEU 30.0 against 20.0, p < 0.001)."),
+        (0.3, "news: no clear difference between b and c (BLEU 30.0 against 20.0, p = 0.300)."),
     ],
 )
 def test_the_verdict_is_about_the_two_best(p: float, said: str) -> None:
