@@ -154,8 +154,8 @@ class TrainingConfig(Section):
     learning_rate: float = Field(1e-3, gt=0, description="its peak, reached at the end of the warm-up")
     betas: tuple[Beta, Beta] = Field((0.9, 0.98), description="Adam's decay of both moments, each in [0, 1)")
     weight_decay: float = Field(0.0, ge=0, description="with adamw: share of a weight lost a learning rate")
-    schedule: Literal["inverse_square_root", "constant"] = Field(
-        "inverse_square_root", description="how the learning rate goes on after the warm-up"
+    schedule: Literal["inverse_square_root", "cosine", "constant"] = Field(
+        "inverse_square_root", description="how the learning rate goes on after the warm-up; cosine: to 0 at the end"
     )
     warmup_updates: Annotated[int, Unit("updates")] = Field(
         1000, ge=0, description="the learning rate rises linearly from 0 to its peak"

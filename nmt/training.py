@@ -61,6 +61,9 @@ def learning_rate(config: TrainingConfig, update: int) -> float:
         return config.learning_rate * update / config.warmup_updates
     if config.schedule == "constant":
         return config.learning_rate
+    if config.schedule == "cosine":  # Loshchilov & Hutter 2017, without restarts
+        done = (update - config.warmup_updates) / max(1, config.updates - config.warmup_updates)
+        return config.learning_rate * (1 + math.cos(math.pi * min(1, done))) / 2
     return config.learning_rate * math.sqrt(max(1, config.warmup_updates) / update)
 
 

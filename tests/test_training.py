@@ -164,6 +164,8 @@ def test_schedules():
     constant = config.model_copy(update={"schedule": "constant"})
     assert learning_rate(constant, 50) == pytest.approx(0.2)
     assert learning_rate(constant, 400) == pytest.approx(0.4)
+    cosine = config.model_copy(update={"schedule": "cosine", "updates": 300})
+    assert [learning_rate(cosine, update) for update in (50, 100, 200, 300)] == pytest.approx([0.2, 0.4, 0.2, 0.0])
     at_once = config.model_copy(update={"warmup_updates": 0, "schedule": "constant"})
     assert learning_rate(at_once, 1) == pytest.approx(0.4)
 

@@ -111,14 +111,13 @@ def _turned(weight: Tensor) -> nn.Parameter:
 class FeedForward(nn.Module):
     """Two linear layers with a ReLU between (Vaswani et al. 2017, 3.3)."""
 
-    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.widen = linear(width, hidden)
         self.narrow = linear(hidden, width)
-        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        narrowed: Tensor = self.narrow(self.dropout(F.relu_(self.widen(x))))
+        narrowed: Tensor = self.narrow(F.relu_(self.widen(x)))
         return narrowed
 
 

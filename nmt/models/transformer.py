@@ -48,7 +48,7 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.attention = SelfAttention(config.size, config.heads)
         self.attention_frame = Residual(config.size, config.dropout, config.norm)
-        self.feed_forward = FeedForward(config.size, config.feed_forward_size, config.dropout)
+        self.feed_forward = FeedForward(config.size, config.feed_forward_size)
         self.feed_forward_frame = Residual(config.size, config.dropout, config.norm)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class DecoderLayer(nn.Module):
         self.self_frame = Residual(config.size, config.dropout, config.norm)
         self.cross_attention = CrossAttention(config.size, config.heads)
         self.cross_frame = Residual(config.size, config.dropout, config.norm)
-        self.feed_forward = FeedForward(config.size, config.feed_forward_size, config.dropout)
+        self.feed_forward = FeedForward(config.size, config.feed_forward_size)
         self.feed_forward_frame = Residual(config.size, config.dropout, config.norm)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
