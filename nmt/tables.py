@@ -212,7 +212,7 @@ def charts(test: TestResult, language: str) -> list[dict[str, Any]]:
     names = list(test.results)
     found = [
         {
-            "title": "BLEU by length of the source",
+            "title": "BLEU by length of the source, in words",
             "help": "Bahdanau et al. 2015, figure 2; bars are 95 % intervals",
             "unit": "words",
             "labels": [bucket.label for bucket, _ in test.lengths],
