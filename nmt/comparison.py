@@ -61,13 +61,16 @@ def count_words(lines: Iterable[str], language: str) -> dict[str, int]:
 
 
 def buckets_of_lengths(texts: Sequence[str], language: str) -> list[Bucket]:
-    """Lines in steps of 5 words, of 10 where a tenth have over 40; the last bucket is open and has FEWEST at least."""
+    """Lines in steps of 5 words, of 10 where a tenth have over 40; the last bucket is open and has FEWEST at least.
+
+    Steps without a line are left out.
+    """
     lengths = [len(words(text, language)) for text in texts]
     step = 5 if sum(length > 40 for length in lengths) < len(lengths) / 10 else 10
     lines: dict[int, list[int]] = {}
     for line, length in enumerate(lengths):
         lines.setdefault((max(length, 1) - 1) // step, []).append(line)
-    steps = [(number, lines.get(number, [])) for number in range(max(lines, default=-1) + 1)]
+    steps = sorted(lines.items())
     joined = 0
     while len(steps) > 1 and len(steps[-1][1]) < FEWEST:
         _, tail = steps.pop()

@@ -50,6 +50,8 @@ def test_few_long_lines_are_joined() -> None:
         ("6+", 33),
     ]
     assert [bucket.label for bucket in buckets_of_lengths(["x"] * 3, "de")] == ["1–5"]
+    assert [bucket.label for bucket in buckets_of_lengths(["x " * 35] * 20, "de")] == ["31–35"]  # none shorter
+    assert [bucket.label for bucket in buckets_of_lengths(["x " * 8] * 20 + ["x " * 39], "de")] == ["6+"]
     assert buckets_of_lengths([], "de") == []
 
 
