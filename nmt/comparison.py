@@ -31,7 +31,7 @@ class RareWords:
 
     label: str  # how often they stand in the training text
     count: int  # how many such words the references have
-    f_measures: list[float | None]  # of each system, 0 to 100; None where neither side has such a word
+    f_measures: list[float]  # of each system, 0 to 100
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def rare_words(
 ) -> list[RareWords]:
     """The F-measure of words by how often they stand in the training text, whose counts are given.
 
-    A word is right as often as both a hypothesis and its reference have it. Buckets without a word are left out.
+    A word is right as often as both a hypothesis and its reference have it. Buckets without a word of the references
+    are left out.
     """
     wanted = [Counter(words(text, language)) for text in references]
 
@@ -108,18 +109,14 @@ def rare_words(
         own = [Counter(words(text, language)) for text in hypotheses]
         of_system, right = totals(own), totals(a & b for a, b in zip(own, wanted, strict=True))
         measures.append(
-            {
-                place: 200 * right[place] / (of_system[place] + of_references[place])
-                for place in range(len(RARE))
-                if of_system[place] + of_references[place]
-            }
+            {place: 200 * right[place] / (of_system[place] + of_references[place]) for place in of_references}
         )
     ends = [*(least - 1 for least in RARE[1:]), None]
     labels = [f"{a}+" if b is None else str(a) if a == b else f"{a}–{b}" for a, b in zip(RARE, ends, strict=True)]
     return [
-        RareWords(label, of_references[place], [measure.get(place) for measure in measures])
+        RareWords(label, of_references[place], [measure[place] for measure in measures])
         for place, label in enumerate(labels)
-        if any(place in measure for measure in measures)
+        if place in of_references
     ]
 
 

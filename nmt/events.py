@@ -124,7 +124,7 @@ def row(event: Validated) -> str:
 def mean_row(event: Averaged) -> str:
     """A line of the table under HEADER for the mean of checkpoints."""
     title = f"mean of the last {event.checkpoints}"
-    return f"{title:>22} {event.perplexity:10.2f} {event.bleu:6.1f}{'*' if event.best else ' '}"
+    return f"{title:>22} {event.perplexity:10.2f} {event.bleu:6.1f}{'*' if event.best else ''}"
 
 
 def clock(seconds: float) -> str:

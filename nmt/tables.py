@@ -240,7 +240,7 @@ def charts(test: TestResult, language: str) -> list[dict[str, Any]]:
                 "counts": [rare.count for rare in test.rare_words],
                 "count_unit": "words",
                 "series": [
-                    {"name": name, "values": [_maybe(rare.f_measures[place]) for rare in test.rare_words]}
+                    {"name": name, "values": [{"value": rare.f_measures[place]} for rare in test.rare_words]}
                     for place, name in enumerate(names)
                 ],
             }
@@ -289,10 +289,6 @@ def charts(test: TestResult, language: str) -> list[dict[str, Any]]:
     return found
 
 
-def _maybe(value: float | None) -> dict[str, float] | None:
-    return None if value is None else {"value": value}
-
-
 def chart_table(chart: dict[str, Any]) -> Table:
     """A chart in figures."""
     columns = [Column(chart["unit"], number=False), Column(chart["count_unit"])]
@@ -304,8 +300,6 @@ def chart_table(chart: dict[str, Any]) -> Table:
     return Table(columns, rows)
 
 
-def _value(point: dict[str, float] | None) -> str:
-    if point is None:
-        return "–"
+def _value(point: dict[str, float]) -> str:
     within = f" ({point['low']:.1f}–{point['high']:.1f})" if "low" in point else ""
     return f"{point['value']:.1f}{within}"
