@@ -124,7 +124,7 @@ def toy_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def bleu(folder: Path, name: str, test: str) -> float:
     results = json.loads((folder / "all" / "results.json").read_text(encoding="utf-8"))
-    return float(results["runs"][name]["tests"][test]["bleu"])
+    return float(results["tests"][test]["systems"][name]["bleu"])
 
 
 @pytest.mark.parametrize("name", ["toy-rnn", "toy-transformer"])
