@@ -106,14 +106,21 @@ def intervals(hypotheses: Sequence[str], references: Sequence[str], language: st
 def p_values(
     baseline: Sequence[str], others: Sequence[Sequence[str]], references: Sequence[str], language: str
 ) -> list[PValues]:
-    """Each system against a baseline, by paired bootstrap (Koehn 2004), as `sacrebleu --paired-bs` gives them."""
+    """Each system against a baseline, by paired bootstrap (Koehn 2004), as `sacrebleu --paired-bs` gives them.
+
+    But for equal scores: any difference is at least as large as none, so p is 1, where sacreBLEU gives equal systems its
+    least.
+    """
     named: list[tuple[str, Sequence[str]]] = [
         (str(number), list(hypotheses)) for number, hypotheses in enumerate([baseline, *others])
     ]
     metrics: dict[str, Metric] = {"BLEU": _bleu(language), "chrF++": CHRF(word_order=2)}
     _, results = PairedTest(named, metrics, [list(references)], test_type="bs", n_samples=samples(len(references)))()
-    of_bleu, of_chrf = (cast(list[Result], column)[1:] for name, column in results.items() if name != "System")
-    return [PValues(cast(float, b.p_value), cast(float, c.p_value)) for b, c in zip(of_bleu, of_chrf, strict=True)]
+    columns = [cast(list[Result], column) for name, column in results.items() if name != "System"]
+    found = [
+        [1.0 if own.score == first.score else cast(float, own.p_value) for own in rest] for first, *rest in columns
+    ]
+    return [PValues(of_bleu, of_chrf) for of_bleu, of_chrf in zip(*found, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,8 @@ def group_p_value(first: Group, second: Group, references: Sequence[str], langua
     of itself: draws among three differ by a third less than recipes do.
     """
     means = [np.mean([bleu(own, references, language).value for own in group]) for group in (first, second)]
+    if means[0] == means[1]:
+        return 1.0
     found = [_resampled(group, references, language, stream) for stream, group in enumerate((first, second))]
     differences = np.abs(found[1] - found[0])
     beyond = differences - differences.mean() > abs(means[1] - means[0])

@@ -65,6 +65,11 @@ def test_p_values_are_those_of_sacrebleu(told: list[list[list[float]]]) -> None:
     assert found[0].bleu < 0.05 < found[1].bleu
 
 
+def test_equal_systems_do_not_differ() -> None:
+    assert scores.p_values(GOOD, [GOOD, WORSE], REFERENCES, "de")[0] == scores.PValues(1.0, 1.0)
+    assert scores.group_p_value([GOOD, WORSE], [WORSE, GOOD], REFERENCES, "de") == 1.0
+
+
 def test_a_group_of_one_is_a_single_system() -> None:
     for other, single in zip((WORSE, ALIKE), scores.p_values(GOOD, [WORSE, ALIKE], REFERENCES, "de"), strict=True):
         assert scores.group_p_value([GOOD], [other], REFERENCES, "de") == pytest.approx(single.bleu)
