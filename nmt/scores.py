@@ -108,8 +108,8 @@ def p_values(
 ) -> list[PValues]:
     """Each system against a baseline, by paired bootstrap (Koehn 2004), as `sacrebleu --paired-bs` gives them.
 
-    But for equal scores: any difference is at least as large as none, so p is 1, where sacreBLEU gives equal systems its
-    least.
+    But for equal scores: any difference is at least as large as none, so p is 1, where sacreBLEU gives equal systems
+    its least.
     """
     named: list[tuple[str, Sequence[str]]] = [
         (str(number), list(hypotheses)) for number, hypotheses in enumerate([baseline, *others])
