@@ -241,7 +241,7 @@ def _train_group(path: Path, config: Config, arguments: argparse.Namespace) -> i
         if code:
             return code
     if not arguments.dry_run:
-        print(f"next     python evaluate.py {folder}, all {arguments.seeds} runs as one")
+        print(f"next     python evaluate.py {folder}  # all {arguments.seeds} runs as one")
     return 0
 
 
