@@ -58,6 +58,7 @@ def consistent_loss(
     `consistency` times the mean of KL(p || q) and KL(q || p), p and q being what the passes predict: R-Drop's loss over
     two (Liang et al. 2021, section 2.2).
     """
+    # torch has no type for `apply`.
     loss, nll = _ConsistentLoss.apply(features, weight, bias, target, consistency)  # type: ignore[no-untyped-call]
     if smoothing:
         loss = loss + smoothing * _above_mean(features.flatten(0, 1), weight, bias, target.repeat(2)) / 2

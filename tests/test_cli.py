@@ -463,9 +463,8 @@ def test_a_reader_that_goes_away_is_no_error(place: Place, command: str) -> None
     assert process.wait(120) == 128 + signal.SIGPIPE
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
 def test_a_full_disk_is_told(place: Place) -> None:
-    if not os.path.exists("/dev/full"):
-        pytest.skip("a device of Linux")
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "nmt.cli", "keys"], env=place.environment(), stdout=full, stderr=subprocess.PIPE

@@ -287,8 +287,10 @@ def test_differences_name_the_keys(smallest: Path) -> None:
 
 def test_a_config_cannot_be_changed(smallest: Path) -> None:
     config = load_config(smallest)
-    with pytest.raises(ValueError, match="frozen"):
-        config.training.seed = 2  # type: ignore[misc]
+    for section in (config, config.data, config.subwords, config.model, config.training, config.search):
+        for key, value in dict(section).items():
+            with pytest.raises(ValueError, match="frozen"):
+                setattr(section, key, value)
 
 
 def test_every_key_is_described_with_meaning_type_unit_default_and_bounds() -> None:

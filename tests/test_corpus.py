@@ -66,7 +66,8 @@ def write_pair(folder: Path, sources: list[str], targets: list[str], name: str =
 
 
 def config(files: FilePair, **keys: object) -> DataConfig:
-    return DataConfig(source_language="de", target_language="en", train=files, valid=files, **keys)  # type: ignore[arg-type]
+    sections = {"source_language": "de", "target_language": "en", "train": files, "valid": files}
+    return DataConfig.model_validate(sections | keys)
 
 
 def learn(files: FilePair, size: int = 60) -> Subwords:

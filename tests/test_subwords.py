@@ -21,8 +21,12 @@ SOURCE, TARGET = text(1), text(2)
 KINDS = [("unigram", True), ("unigram", False), ("bpe", True), ("bpe", False)]
 
 
+def config_of(**keys: object) -> SubwordConfig:
+    return SubwordConfig.model_validate(keys)
+
+
 def learn(kind: str, joint: bool, size: int = 60) -> Subwords:
-    config = SubwordConfig(kind=kind, joint=joint, vocabulary_size=size)  # type: ignore[arg-type]
+    config = config_of(kind=kind, joint=joint, vocabulary_size=size)
     subwords, messages = learn_subwords(SOURCE, TARGET, config)
     assert messages == []
     return subwords
@@ -71,7 +75,7 @@ def test_joint_pieces_come_from_both_sides() -> None:
 
 @pytest.mark.parametrize(("kind", "joint"), KINDS)
 def test_a_vocabulary_too_large_for_the_text_shrinks_and_says_so(kind: str, joint: bool) -> None:
-    config = SubwordConfig(kind=kind, joint=joint, vocabulary_size=8000)  # type: ignore[arg-type]
+    config = config_of(kind=kind, joint=joint, vocabulary_size=8000)
     subwords, messages = learn_subwords(SOURCE[:20], TARGET[:20], config)
     names = ["joint"] if joint else ["source", "target"]
     assert len(messages) == len(names)
@@ -84,7 +88,7 @@ def test_a_vocabulary_too_large_for_the_text_shrinks_and_says_so(kind: str, join
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
 def test_a_vocabulary_too_small_for_the_characters_names_the_size_it_needs(kind: str) -> None:
     lines = [chr(0x4E00 + number) * 3 for number in range(50)] * 2
-    small = SubwordConfig(kind=kind, vocabulary_size=20)  # type: ignore[arg-type]
+    small = config_of(kind=kind, vocabulary_size=20)
     with pytest.raises(InputError, match=r"subwords\.vocabulary_size: found 20, .* at least (\d+)") as caught:
         learn_subwords(lines, lines, small)
     needed = int(str(caught.value).partition("at least ")[2].split(";")[0])

@@ -35,13 +35,14 @@ def test_focus_of_attention_that_is_known() -> None:
     rows = [[[0.0, 1.0]] * 3, [[1.0]], [[0.5, 0.5]]]
     mixed = focus(translator(rows), TextPairs(["a", "", "b"], ["x x x", "x", "x"]))
     assert mixed is not None and (mixed.entropy, mixed.to_end) == (pytest.approx(0.25), pytest.approx(3.5 / 4))
-    without = SimpleNamespace(model=SimpleNamespace(default_extraction=None))
-    assert focus(without, TextPairs(["a"], ["x"])) is None  # type: ignore[arg-type]
+    without: Any = SimpleNamespace(model=SimpleNamespace(default_extraction=None))
+    assert focus(without, TextPairs(["a"], ["x"])) is None
 
 
 CONFIG = TrainingConfig(warmup_updates=1000)
-SOUND: Validated = replace(
-    Validated(**dict.fromkeys((field.name for field in fields(Validated)), 0)),  # type: ignore[arg-type]
+NOTHING: dict[str, Any] = {field.name: 0 for field in fields(Validated)}
+SOUND = replace(
+    Validated(**NOTHING),
     update=2000,
     tokens=10**7,
     loss=1.5,
@@ -70,8 +71,8 @@ def test_a_sound_training_is_not_warned_of() -> None:
         ({"attention_entropy": 0.99}, "evenly"),
     ],
 )
-def test_what_is_wrong_is_said(change: dict[str, float], said: str) -> None:
-    [message] = warnings(replace(SOUND, **change), CONFIG)  # type: ignore[arg-type]
+def test_what_is_wrong_is_said(change: dict[str, Any], said: str) -> None:
+    [message] = warnings(replace(SOUND, **change), CONFIG)
     assert said in message
-    early = warnings(replace(SOUND, update=1999, **change), CONFIG)  # type: ignore[arg-type]
+    early = warnings(replace(SOUND, update=1999, **change), CONFIG)
     assert bool(early) == ("loss" in " ".join(change))

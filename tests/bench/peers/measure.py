@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Finished(BaseException):
-    """All updates that were to be timed are done; no `except Exception` of a trainer's swallows it."""
+    """All updates that were to be timed are done; a trainer that catches its exceptions does not catch this one."""
 
 
 class Stopwatch:
