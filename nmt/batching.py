@@ -101,7 +101,7 @@ def plan_updates(lengths: Tensor, max_tokens: int, seed: int, epoch: int, pairs:
     `lengths` (lines, 2) are pieces of source and target without <s> and </s>; `pairs` are the indices of those to plan,
     if not all: in 32 or 64 bits, and so are the plan's.
     Pairs of like length go together: sorted by the longer side, then by source and target, ties in random order; then
-    the updates are shuffled. Follows from the arguments alone (DESIGN's invariant: same pairs, same order).
+    the updates are shuffled. Follows from the arguments alone.
     """
     if pairs is None:
         pairs = torch.arange(len(lengths))

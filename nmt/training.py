@@ -1,4 +1,4 @@
-"""Optimiser, schedule, the update, the loop."""
+"""The loop: updates, validations, checkpoints, reports, and stopping so that the same command goes on."""
 
 import math
 import signal
@@ -9,18 +9,13 @@ from dataclasses import asdict, replace
 from types import FrameType
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from nmt import hardware
-from nmt.batching import Batch, make_batch, share
 from nmt.checkpoint import load_weights, weights_of
-from nmt.config import TrainingConfig
-from nmt.events import HEADER, Averaged, Ended, Reporter, Updated, Validated, Warned, clock, mean_row, row, say
-from nmt.loss import consistent_loss, label_smoothed_loss
-from nmt.models.base import Seq2Seq
-from nmt.preparation import Prepared, plan_epoch, training_ids
+from nmt.events import HEADER, Averaged, Ended, Reporter, Updated, Validated, Warned, mean_row, row, say
+from nmt.optimisation import Updater, learning_rate
+from nmt.preparation import Prepared, plan_epoch
 from nmt.runs import Progress, Run, Sums
 from nmt.validation import Validation, validate, warnings
 
@@ -33,124 +28,6 @@ class Interrupted(Exception):
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
         self.exit_code = 128 + signal_number  # the shell's convention
-
-
-class Objective(nn.Module):
-    """The loss of a batch: the one module to wrap, be it for several processes or for a compiler."""
-
-    def __init__(self, model: Seq2Seq, config: TrainingConfig) -> None:
-        super().__init__()
-        self.model = model
-        self.label_smoothing, self.consistency = config.label_smoothing, config.consistency
-
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The loss to descend and the plain negative log-likelihood (detached), sums in nats over real positions."""
-        target = batch.target_out.flatten()[batch.predicted]  # (N,)
-        if not self.consistency:
-            real = self.model(batch.source, batch.target_in).flatten(0, 1)[batch.predicted]  # (N, D)
-            return label_smoothed_loss(real, *self.model.output, target, self.label_smoothing)
-        # Both passes at once: as rows of one batch they differ in what dropout leaves out.
-        features = self.model(batch.source.repeat(2, 1), batch.target_in.repeat(2, 1))  # (2B, T, D)
-        real = features.unflatten(0, (2, -1)).flatten(1, 2)[:, batch.predicted]  # (2, N, D)
-        return consistent_loss(real, *self.model.output, target, self.label_smoothing, self.consistency)
-
-
-def learning_rate(config: TrainingConfig, update: int) -> float:
-    """The learning rate of an update, counted from 1: linear warm-up, then as `schedule` says."""
-    if update < config.warmup_updates:
-        return config.learning_rate * update / config.warmup_updates
-    if config.schedule == "constant":
-        return config.learning_rate
-    if config.schedule == "cosine":  # Loshchilov & Hutter 2017, without restarts
-        done = (update - config.warmup_updates) / max(1, config.updates - config.warmup_updates)
-        return config.learning_rate * (1 + math.cos(math.pi * min(1, done))) / 2
-    return config.learning_rate * math.sqrt(max(1, config.warmup_updates) / update)
-
-
-class Updater:
-    """Changes the weights of a prepared model, an update at a time."""
-
-    def __init__(self, prepared: Prepared) -> None:
-        self.prepared, self.config = prepared, prepared.config.training
-        self.objective = Objective(prepared.model, self.config).train()
-        if self.config.compile:
-            hardware.require_compiler()
-        # dynamic: one program for batches of all lengths.
-        self.loss = torch.compile(self.objective, dynamic=True) if self.config.compile else self.objective
-        # Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019); fused: one pass over a tensor, not a dozen.
-        kind = torch.optim.Adam if self.config.optimiser == "adam" else torch.optim.AdamW
-        self.optimiser = kind(
-            prepared.model.parameters(),
-            lr=0.0,
-            betas=self.config.betas,
-            eps=1e-9,  # Vaswani et al. 2017, 5.3
-            weight_decay=self.config.weight_decay,
-            fused=True,
-        )
-
-    def update(self, lines: Tensor, number: int, epoch: int) -> tuple[Tensor, Tensor, int]:
-        """Do update `number` on the pairs at `lines`: its loss (a sum in nats), gradient norm, target tokens.
-
-        The gradient is the sum over real target tokens divided by the tokens of the whole update, in whatever parts
-        it is computed. Loss and norm are left on the device: a GPU goes on working until they are read.
-        """
-        config, prepared = self.config, self.prepared
-        sources, targets = training_ids(prepared, lines, epoch)
-        tokens = sum(map(len, targets)) + len(lines)
-        total = torch.zeros((), dtype=torch.float64, device=prepared.device)
-        for part in range(config.accumulation):
-            own = share(part, config.accumulation)
-            if not len(lines[own]):
-                continue
-            multiple = hardware.length_multiple(prepared.device)
-            batch = make_batch(sources[own], targets[own], lines[own], multiple=multiple).to(prepared.device)
-            # Dropout depends on these numbers alone, so a resumed training draws what an unbroken one would have.
-            torch.manual_seed(((config.seed * 1_000_003 + number) * 1_009 + part) % 2**63)
-            with hardware.autocast(prepared.device, config.precision):
-                loss, _ = self.loss(batch)
-            (loss / tokens).backward()
-            total += loss.detach()
-        norm = nn.utils.clip_grad_norm_(prepared.model.parameters(), config.clip_norm or math.inf)
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(config, number)
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        return total, norm, tokens
-
-    def state(self) -> dict[str, Tensor]:
-        """The optimiser's tensors by name."""
-        return {
-            f"{key}.{name}": value
-            for name, parameter in weights_of(self.prepared.model).items()
-            for key, value in self.optimiser.state.get(parameter, {}).items()
-        }
-
-    def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Take up the tensors that `state` gave."""
-        parameters = weights_of(self.prepared.model)
-        for name, tensor in tensors.items():
-            key, _, parameter = name.partition(".")
-            self.optimiser.state[parameters[parameter]][key] = tensor.to(self.prepared.device)
-
-
-def dry_run(prepared: Prepared) -> str:
-    """What two updates on the largest planned batch cost: memory and expected time, in sentences."""
-    lengths, updates = prepared.corpus.lengths, prepared.config.training.updates
-    plan = plan_epoch(prepared, 0)
-    padded = torch.tensor([int(lengths[lines].amax(0).sum() + 2) * len(lines) for lines in plan])
-    largest = plan[int(padded.argmax())]
-    updater = Updater(prepared)
-    for number in (1, 2):  # the first one also pays for what is set up once
-        started = time.perf_counter()
-        updater.update(largest, number, epoch=0)[0].item()  # a GPU is done once its loss is read
-        seconds = time.perf_counter() - started
-    expected = seconds * updates * float(padded.double().mean() / padded.max())
-    source, target = lengths[largest].amax(0).tolist()
-    return (
-        f"largest  {len(largest):,} pairs of at most {source} and {target} pieces: {seconds:.2f} s for forward, "
-        f"backward and update; peak memory {hardware.peak_memory(prepared.device) / 2**20:,.0f} MiB\n"
-        f"expected {clock(expected)} for {updates:,} updates, validations not counted"
-    )
 
 
 def train(prepared: Prepared, run: Run) -> Progress:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 
-from nmt import runs, scores, training
+from nmt import optimisation, runs, scores, training
 from nmt.checkpoint import load_tensors
 from nmt.cli import main
 from nmt.lines import read_lines, write_lines
@@ -292,16 +292,16 @@ def test_runs_go_where_they_are_told(corpus: Path, give: Any) -> None:
 
 def stop_at(patch: pytest.MonkeyPatch, update: int, number: int = signal.SIGINT, times: int = 1) -> None:
     """The process gets a signal within an update."""
-    before = training.Updater.update
+    before = optimisation.Updater.update
 
-    def stopping(self: training.Updater, lines: torch.Tensor, at: int, epoch: int) -> Any:
+    def stopping(self: optimisation.Updater, lines: torch.Tensor, at: int, epoch: int) -> Any:
         done = before(self, lines, at, epoch)
         if at == update:
             for _ in range(times):
                 os.kill(os.getpid(), number)
         return done
 
-    patch.setattr(training.Updater, "update", stopping)
+    patch.setattr(optimisation.Updater, "update", stopping)
 
 
 def told(metrics: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""DESIGN's law: a file imports only files above it in the reading order."""
+"""The law of layers: a file imports only files above it in the reading order."""
 
 import ast
 from pathlib import Path
@@ -10,7 +10,7 @@ READING_ORDER = """
     models.base models.layers models.attention models.rnn models.transformer
     models.export models
     loss search alignment scores comparison plotting checkpoint runs events translator
-    preparation validation training systems evaluation tables report presentation cli
+    preparation optimisation validation training systems evaluation tables report presentation commands cli
 """
 ORDER = READING_ORDER.split()
 
@@ -21,7 +21,7 @@ def name_of(path: Path) -> str:
 
 
 def imports(path: Path) -> set[str]:
-    """The rooms that a file imports, at its top or within a function."""
+    """What a file imports of nmt, at its top or within a function."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "nmt":

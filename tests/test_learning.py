@@ -17,11 +17,11 @@ from nmt.lines import TextPairs, read_lines
 from nmt.models import build_model
 from nmt.models.base import Seq2Seq
 from nmt.models.export import export_ctranslate2
+from nmt.optimisation import Updater
 from nmt.preparation import Prepared
 from nmt.runs import Run
 from nmt.search import beam_search
 from nmt.subwords import EOS, Subwords, Vocabulary
-from nmt.training import Updater
 from nmt.translator import Translator
 
 pytestmark = pytest.mark.slow

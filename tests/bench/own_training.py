@@ -13,9 +13,9 @@ from nmt import hardware
 from nmt.batching import make_batch
 from nmt.config import load_config
 from nmt.models.base import count_parameters
+from nmt.optimisation import Updater
 from nmt.preparation import plan_epoch, prepare
 from nmt.subwords import Subwords
-from nmt.training import Updater
 from tests.bench.peers.measure import Finished, Stopwatch, read_task, write_result
 
 PHASED = 20  # updates taken apart: enough for a mean

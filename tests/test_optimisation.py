@@ -12,9 +12,9 @@ from nmt.batching import make_batch
 from nmt.config import Config, InputError, SubwordConfig, parse_config
 from nmt.corpus import FEATURES, TrainingCorpus
 from nmt.lines import TextPairs
+from nmt.optimisation import Updater, learning_rate
 from nmt.preparation import Prepared, training_ids
 from nmt.subwords import Subwords, Vocabulary, learn_subwords
-from nmt.training import Updater, learning_rate
 from tests.conftest import make_model, random_pairs
 
 LENGTHS = [(3, 5), (8, 2), (4, 4), (1, 7), (6, 6), (2, 2), (9, 9)]
