@@ -3,8 +3,9 @@
 results.json:
   machine, checkpoint, language    where and of which weights; of the target
   notes                            what must be said before figures are compared
-  systems.NAME                     path; of runs also: runs, model, parameters, embedding_parameters, updates,
-                                   training_seconds, tokens_per_second, beam_size, length_penalty
+  systems.NAME                     path; of runs also: runs, model, parameters, embedding_parameters; updates, of the
+                                   weights; training_updates, that were trained; training_seconds,
+                                   tokens_per_second; beam_size, length_penalty
   tests.TEST.sentences             how many
   tests.TEST.systems.NAME          bleu, bleu_interval, bleu_deviation, bleu_signature, length_ratio; chrf,
                                    chrf_interval, chrf_deviation, chrf_signature; perplexity, nats_per_character,

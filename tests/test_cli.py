@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 
-from nmt import optimisation, runs, scores, training
+from nmt import optimisation, presentation, runs, scores, training
 from nmt.checkpoint import load_tensors
 from nmt.cli import main
 from nmt.lines import read_lines, write_lines
@@ -563,6 +563,7 @@ def check_results(out: Path, names: list[str], heatmaps: int) -> dict[str, Any]:
     assert results.keys() == {"machine", "checkpoint", "language", "notes", "systems", "tests"}
     assert list(results["systems"]) == names and list(results["tests"]) == list(TESTS)
     assert all(system.keys() == SYSTEM for system in results["systems"].values())
+    assert all(re.search(rf"\b{key}\b", presentation.__doc__ or "") for key in SYSTEM | RESULT)  # documented keys
     for name, test in results["tests"].items():
         assert test["sentences"] == TESTS[name] and list(test["systems"]) == names
         assert sum(bucket["sentences"] for bucket in test["by_length"]) == test["sentences"]
