@@ -17,6 +17,7 @@ from nmt.systems import System
 from nmt.tables import charts, differences_table, phrase_table, runs_table, scores_table, signatures, verdict
 
 MOST_SENTENCES = 5000  # on the page: more make a browser slow
+SCRIPTS = ("elements.js", "charts.js", "sentence.js", "page.js")
 LEAST_WEIGHT = 0.1  # of a link that the page shows
 # JSON within <script>: "<" could close the element or open a comment; the other two end a line in old JavaScript.
 ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<\u2028\u2029"})
@@ -40,7 +41,7 @@ def report_page(data: dict[str, Any]) -> str:
           source; alignment: {source, target, links} or None. Its source and target are the texts cut into words
           and what stands between them, a link is index into source, index into target, weight in percent.
     """
-    style, script = _read("page.css"), _read("page.js")
+    style, script = _read("page.css"), "\n".join(map(_read, SCRIPTS))
     return Template(_read("page.html")).substitute(
         style=style,
         style_hash=_hash(style),
