@@ -1,138 +1,214 @@
-"""From attention to words, from words to links, and the links' error rate against gold."""
+"""From attention to words, from words to links, and links of two directions to one; how all of them are written."""
 
+import json
 import re
-from collections.abc import Sequence, Set
+import zipfile
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from nmt.config import InputError
-from nmt.lines import read_lines
 from nmt.models.base import Extraction
 from nmt.subwords import Pieces
 
 Link = tuple[int, int]  # word of the source, word of the target, from 0
 Span = tuple[int, int]  # characters of a line, from and up to
 WordSplit = Literal["punctuation", "space"]
+Combination = Literal["intersection", "union", "grow-diag", "grow-diag-final-and", "soft"]
+Matrix = NDArray[np.float64]
 
 # A word with what is written within it ("don't", "3.5", "Haus-Tür"), or one other character that is no space.
 _WORD = {"punctuation": re.compile(r"\w+(?:[-'’.,]\w+)*|[^\w\s]"), "space": re.compile(r"\S+")}
+
+AGREED = 0.3  # geometric mean of two directions' weights
+NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
+
+
+@dataclass(frozen=True)
+class Words:
+    """A line and the words in it."""
+
+    text: str
+    spans: list[Span]
+
+    @property
+    def texts(self) -> list[str]:
+        """The words themselves."""
+        return [self.text[start:end] for start, end in self.spans]
+
+    def __len__(self) -> int:
+        return len(self.spans)
 
 
 @dataclass(frozen=True)
 class WordAttention:
     """What a model looked at, by words."""
 
-    source_words: list[str]
-    target_words: list[str]
-    weights: Tensor  # (target words, source words + 1): each row sums to 1; the last column is </s>
+    source: Words
+    target: Words
+    weights: Matrix  # (target words, source words + 1): each row sums to 1; the last column is </s>
 
 
-def split_words(line: str, split: WordSplit = "punctuation") -> list[Span]:
-    """The characters that each word of a line covers: with punctuation apart, or split at spaces alone."""
-    return [match.span() for match in _WORD[split].finditer(line)]
+def split_words(line: str, split: WordSplit = "punctuation") -> Words:
+    """The words of a line: with punctuation apart, or what stands between spaces."""
+    return Words(line, [match.span() for match in _WORD[split].finditer(line)])
 
 
-def membership(pieces: Pieces, words: Sequence[Span]) -> Tensor:
+def given_words(line: str, tokenised: str) -> Words:
+    """The words of a line as a tokenised copy of it has them, which differs in nothing but spaces.
+
+    Raises ValueError, saying where the two differ.
+    """
+    spans, at = [], 0
+    for word in tokenised.split():
+        start = end = at
+        for place, character in enumerate(word):
+            while end < len(line) and line[end].isspace():
+                end += 1
+            if line[end : end + 1] != character:
+                raise ValueError(f"{line[end : end + 20]!r} is not {word[place:]!r}")
+            start, end = end if place == 0 else start, end + 1
+        spans.append((start, end))
+        at = end
+    if line[at:].strip():
+        raise ValueError(f"{line[at : at + 20].strip()!r} is not there")
+    return Words(line, spans)
+
+
+def membership(pieces: Pieces, words: Sequence[Span]) -> Matrix:
     """(pieces, words) the share of each piece that belongs to each word: by characters; rows sum to 1.
 
     A piece that covers no character of a word (a space, say) belongs to the word behind it, at the end of the line to
     the last. Without words there is nothing to belong to.
     """
-    shares = torch.zeros(len(pieces.ids), len(words), dtype=torch.float64)
-    first = 0
-    for row, (start, end) in enumerate(pieces.offsets):
-        while first < len(words) - 1 and words[first][1] <= start:
-            first += 1
-        for word in range(first, len(words)):
-            if words[word][0] >= end:
-                break
-            shares[row, word] = max(0, min(end, words[word][1]) - max(start, words[word][0]))
-        if words and not shares[row].any():
-            shares[row, first] = 1.0
-    return shares / shares.sum(1, keepdim=True).clamp_min(1e-12)
+    starts, ends = np.array(pieces.offsets, dtype=np.float64).reshape(-1, 2).T
+    word_starts, word_ends = np.array(words, dtype=np.float64).reshape(-1, 2).T
+    shared = np.minimum(ends[:, None], word_ends) - np.maximum(starts[:, None], word_starts)
+    shared = shared.clip(0)  # (pieces, words)
+    if len(words):
+        [outside] = np.nonzero(~shared.any(1))
+        behind = np.searchsorted(word_ends, starts[outside], side="right")
+        shared[outside, np.minimum(behind, len(words) - 1)] = 1
+    return np.asarray(shared / shared.sum(1, keepdims=True).clip(1e-12))
 
 
-def extract(weights: Tensor, extraction: Extraction) -> Tensor:
-    """(T, S) of one sentence's weights (H, T + 1, S) of the extraction's layer; T target pieces without </s>."""
-    rows = weights.mean(0) if extraction.head is None else weights[extraction.head]  # (T + 1, S)
-    return rows[extraction.shift : extraction.shift + len(rows) - 1]
+def extract(weights: Matrix, products: Matrix | None, extraction: Extraction) -> Matrix:
+    """(T, S) of one sentence's weights (H, T + 1, S) of the extraction's layer; T target pieces without </s>.
+
+    products (S, H, H): the layer's value products, where the extraction weighs norms, whose rows are then made to sum
+    to 1 again.
+    """
+    rows = weights[:, extraction.shift : extraction.shift + weights.shape[1] - 1]  # (H, T, S)
+    if extraction.norms:
+        assert products is not None
+        if extraction.head is None:
+            norms = np.sqrt(np.einsum("hts,shk,kts->ts", rows, products, rows, optimize=True).clip(0))
+        else:
+            norms = rows[extraction.head] * np.sqrt(products[:, extraction.head, extraction.head])
+        return np.asarray(norms / norms.sum(1, keepdims=True).clip(1e-12))
+    return np.asarray(rows.mean(0) if extraction.head is None else rows[extraction.head])
 
 
-def to_words(weights: Tensor, source: Pieces, target: Pieces, split: WordSplit = "punctuation") -> WordAttention:
-    """Word attention of piece attention (T, S), whose last column is </s>.
+def to_words(weights: Matrix, source: Pieces, target: Pieces, into: tuple[Words, Words]) -> WordAttention:
+    """Word attention of piece attention (T, S), whose last column is </s>, for the words of both lines.
 
     Summed over the pieces of a source word, averaged over those of a target word, so that rows still sum to 1.
     """
-    source_spans, target_spans = split_words(source.text, split), split_words(target.text, split)
-    into_target = membership(target, target_spans)  # (T, target words)
-    into_source = membership(source, source_spans)  # (S - 1, source words)
-    rows = (into_target / into_target.sum(0).clamp_min(1e-12)).T @ weights.double().cpu()  # (target words, S)
-    words = torch.cat([rows[:, :-1] @ into_source, rows[:, -1:]], dim=1)
-    return WordAttention(
-        [source.text[start:end] for start, end in source_spans],
-        [target.text[start:end] for start, end in target_spans],
-        words,
-    )
+    source_words, target_words = into
+    into_target = membership(target, target_words.spans)  # (T, target words)
+    into_source = membership(source, source_words.spans)  # (S - 1, source words)
+    rows = (into_target / into_target.sum(0).clip(1e-12)).T @ weights  # (target words, S)
+    return WordAttention(source_words, target_words, np.concatenate([rows[:, :-1] @ into_source, rows[:, -1:]], axis=1))
 
 
-def links(attention: WordAttention) -> list[Link]:
-    """For each target word the source word with the most weight, in Pharaoh's order; none where that is </s>."""
-    best = attention.weights.argmax(1).tolist() if attention.target_words else []
-    none = len(attention.source_words)
-    return sorted((source, target) for target, source in enumerate(best) if source != none)
+def links(attention: WordAttention, threshold: float | None = None) -> set[Link]:
+    """For each target word the source word with the most weight, none where that is `</s>`.
+
+    With a threshold: all pairs of words with so much weight.
+    """
+    weights = attention.weights
+    if threshold is not None:
+        target, source = np.nonzero(weights[:, :-1] >= threshold)
+        return set(zip(source.tolist(), target.tolist(), strict=True))
+    best = weights.argmax(1).tolist() if len(attention.target) else []
+    return {(source, target) for target, source in enumerate(best) if source != len(attention.source)}
 
 
-def pharaoh(found: Sequence[Link]) -> str:
-    """`i-j` of each link, separated by spaces."""
-    return " ".join(f"{source}-{target}" for source, target in found)
+def combine(
+    forward: WordAttention, backward: WordAttention, how: Combination, threshold: float | None = None
+) -> set[Link]:
+    """The links of two directions of a language pair, of which the second reads the first's target as its source.
+
+    grow-diag and grow-diag-final-and: Koehn et al. 2005, section 3, as Moses has them. soft: where the geometric mean
+    of both weights is at least AGREED.
+    """
+    if how == "soft":
+        target, source = np.nonzero(agreement(forward, backward) >= AGREED)
+        return set(zip(source.tolist(), target.tolist(), strict=True))
+    ahead, back = links(forward, threshold), {(i, j) for j, i in links(backward, threshold)}
+    if how == "intersection":
+        return ahead & back
+    if how == "union":
+        return ahead | back
+    found = _grow(ahead & back, ahead | back)
+    if how == "grow-diag-final-and":
+        for direction in (ahead, back):
+            for i, j in sorted(direction, key=lambda link: (link[1], link[0])):
+                if all(i != own for own, _ in found) and all(j != own for _, own in found):
+                    found.add((i, j))
+    return found
 
 
-@dataclass(frozen=True)
-class Gold:
-    """What an annotator linked in a pair."""
-
-    sure: frozenset[Link]
-    possible: frozenset[Link]  # sure ones included
+def agreement(forward: WordAttention, backward: WordAttention) -> Matrix:
+    """(target words, source words) the geometric mean of the weights of two directions, `</s>` left out."""
+    return np.asarray(np.sqrt(forward.weights[:, :-1] * backward.weights[:, :-1].T))
 
 
-def read_gold(path: Path) -> list[Gold]:
-    """The gold links of each line: `i-j` sure, `ipj` possible, from 0."""
-    gold = []
-    for number, line in enumerate(read_lines(path), 1):
-        sure, possible = set(), set()
-        for item in line.split():
-            match = re.fullmatch(r"(\d+)([-p])(\d+)", item)
-            if match is None:
-                raise InputError(f"{path.absolute()}, line {number}: {item!r} is no link; expected i-j or ipj")
-            link = (int(match[1]), int(match[3]))
-            possible.add(link)
-            if match[2] == "-":
-                sure.add(link)
-        gold.append(Gold(frozenset(sure), frozenset(possible)))
-    return gold
+def _grow(found: set[Link], union: Set[Link]) -> set[Link]:
+    """With neighbours from the union, also diagonal ones, whose source or target word has no link yet, and theirs."""
+    sources, targets = {i for i, _ in found}, {j for _, j in found}
+    growing = True
+    while growing:
+        growing = False
+        for i, j in sorted(found, key=lambda link: (link[1], link[0])):
+            for down, right in NEIGHBOURS:
+                link = (i + down, j + right)
+                if link in union and link not in found and (link[0] not in sources or link[1] not in targets):
+                    found.add(link)
+                    sources.add(link[0])
+                    targets.add(link[1])
+                    growing = True
+    return found
 
 
-def error_rate(found: Sequence[Set[Link]], gold: Sequence[Gold]) -> float:
-    """The alignment error rate over all lines, 0 to 1 (Och & Ney 2003): 1 - (|A∩S| + |A∩P|) / (|A| + |S|)."""
-    hits = sum(len(a & g.sure) + len(a & g.possible) for a, g in zip(found, gold, strict=True))
-    size = sum(len(a) + len(g.sure) for a, g in zip(found, gold, strict=True))
-    return 1 - hits / size if size else 0.0
+# ---- how they are written
 
 
-def diagonal(source_words: int, target_words: int) -> set[Link]:
-    """The links of a translation in which nothing moves: what any alignment must be better than."""
-    if not source_words:
-        return set()
-    return {(int((j + 0.5) * source_words / target_words), j) for j in range(target_words)}
+def pharaoh(found: Set[Link]) -> str:
+    """`i-j` of each link, by source, then target."""
+    return " ".join(f"{source}-{target}" for source, target in sorted(found))
 
 
-def oracle(gold: Gold) -> set[Link]:
-    """The best links that one source word, or none, for each target word allows: the bound of `links`."""
-    chosen: dict[int, Link] = {}
-    for link in sorted(gold.possible, key=lambda link: (link not in gold.sure, link)):
-        chosen.setdefault(link[1], link)
-    return set(chosen.values())
+def soft(attention: WordAttention) -> str:
+    """For each target word its weights on the source words, as Marian and fairseq write them; `</s>` is left out."""
+    return " ".join(",".join(f"{weight:.4g}" for weight in row) for row in attention.weights[:, :-1].tolist())
+
+
+def as_json(attention: WordAttention, found: Set[Link], read: str) -> str:
+    """A line of JSON: both texts, where their words begin and end, weights (`</s>` last), links, and what was read."""
+    line = {
+        side: {"text": words.text, "words": words.texts, "spans": words.spans}
+        for side, words in (("source", attention.source), ("target", attention.target))
+    }
+    weights = [[round(weight, 4) for weight in row] for row in attention.weights.tolist()]
+    return json.dumps({**line, "weights": weights, "links": sorted(found), "read": read}, ensure_ascii=False)
+
+
+def write_npz(file: IO[bytes], attentions: Iterable[WordAttention]) -> None:
+    """Write the weights of each line, `</s>` last, as an archive of NumPy's: arrays line-1, line-2 and so on."""
+    with zipfile.ZipFile(file, "w") as archive:  # line by line, as they come
+        for number, own in enumerate(attentions, 1):
+            with archive.open(f"line-{number}.npy", "w") as part:
+                np.lib.format.write_array(part, own.weights)

@@ -99,24 +99,23 @@ def _parser() -> argparse.ArgumentParser:
         help="log-probability of given translations",
         description="Print the log-probability (nats, </s> counted) of each given translation, one a line.",
     )
-    align = subparsers.add_parser(
-        "align",
-        help="word links of given translations",
-        description="Print the word links of each given translation, `i-j` (source-target, from 0), one a line. "
-        "They are read from cross-attention: where the model looked when it predicted a word.",
+    score.add_argument("run", type=Path, metavar="RUN")
+    score.add_argument("--source", type=Path, required=True, metavar="FILE")
+    score.add_argument("--target", type=Path, required=True, metavar="FILE", help="its translations")
+    score.set_defaults(command=commands.score)
+
+    align = _add_align(subparsers)
+    teach = subparsers.add_parser(
+        "teach",
+        help="teach a run to align words",
+        description="Teach a run an aligner: a small network that reads the trained model's states and tells which "
+        "words belong together. It learns from the training text, by counts of the pieces that stand in the same "
+        "lines, or by links of another program. Translations stay as they are.",
     )
-    for command, function in ((score, commands.score), (align, commands.align)):
-        command.add_argument("run", type=Path, metavar="RUN")
-        command.add_argument("--source", type=Path, required=True, metavar="FILE")
-        command.add_argument("--target", type=Path, required=True, metavar="FILE", help="its translations")
-        command.set_defaults(command=function)
-    align.add_argument(
-        "--words",
-        choices=("punctuation", "space"),
-        default="punctuation",
-        help="what a word is: with punctuation apart, or, for text that is already tokenised, whatever stands "
-        "between spaces (%(default)s)",
-    )
+    teach.add_argument("run", type=Path, metavar="RUN")
+    teach.add_argument("--links", type=Path, metavar="FILE", help="links of the training text, `i-j` a line")
+    _add_words(teach)
+    teach.set_defaults(command=commands.teach)
 
     diff = subparsers.add_parser(
         "diff",
@@ -153,12 +152,12 @@ def _parser() -> argparse.ArgumentParser:
     keys = subparsers.add_parser("keys", help="every key of a config", description="Print every key of a config.")
     keys.set_defaults(command=commands.keys)
 
-    for command in (train, evaluate, translate, score, align):
+    for command in (train, evaluate, translate, score, align, teach):
         command.add_argument(
             "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to compute (%(default)s)"
         )
         command.add_argument("--threads", type=_count, default=0, metavar="N", help="CPU threads (as many as cores)")
-    for command in (evaluate, translate, score, align, export):
+    for command in (evaluate, translate, score, align, teach, export):
         command.add_argument(
             "--checkpoint",
             choices=CHECKPOINTS,
@@ -166,6 +165,71 @@ def _parser() -> argparse.ArgumentParser:
             help="best validation, last, or the mean of the last (%(default)s)",
         )
     return parser
+
+
+def _add_align(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    align = subparsers.add_parser(
+        "align",
+        help="word links of translations",
+        description="Print the word links of each line and its translation, `i-j` (source-target, from 0), one a line. "
+        "They are read by the aligner that `nmt teach` left, or else from cross-attention: where the model looked when "
+        "it predicted a word.",
+    )
+    align.add_argument("run", type=Path, metavar="RUN")
+    align.add_argument("--source", type=Path, required=True, metavar="FILE")
+    align.add_argument("--target", type=Path, metavar="FILE", help="its translations (the model's own)")
+    _add_words(align)
+    align.add_argument("--source-words", type=Path, metavar="FILE", help="the source's words, with spaces between them")
+    align.add_argument("--target-words", type=Path, metavar="FILE", help="the target's")
+    align.add_argument(
+        "--format",
+        choices=("pharaoh", "soft", "jsonl", "npz"),
+        default="pharaoh",
+        help="links; weights of each target word; both with words and their places; weights for NumPy (%(default)s)",
+    )
+    align.add_argument(
+        "--threshold", type=_share, metavar="X", help="all links of so much weight (the greatest of each target word)"
+    )
+    align.add_argument("--layer", type=_count, metavar="N", help="read this decoder layer's attention, from 1")
+    align.add_argument("--head", type=_count, metavar="N", help="this head of it, from 1 (the mean of all)")
+    align.add_argument("--shift", type=int, choices=(0, 1), default=0, help="1: of the step that has read the word")
+    align.add_argument("--norms", action="store_true", help="weights times the norm of what they carry")
+    align.add_argument("--reverse", type=Path, metavar="RUN", help="a run of the other direction, to combine with")
+    align.add_argument(
+        "--combine",
+        choices=("intersection", "union", "grow-diag", "grow-diag-final-and", "soft"),
+        default="grow-diag",
+        help="how to combine the links of two directions; soft: their weights (%(default)s)",
+    )
+    align.add_argument("--gold", type=Path, metavar="FILE", help="print the error rate against these links instead")
+    align.add_argument("--gold-first", type=int, choices=(0, 1), default=0, help="number of a line's first word in it")
+    align.add_argument("--gold-reversed", action="store_true", help="its links name the target word first")
+    align.add_argument("--scan", action="store_true", help="print the error rate of every layer, head and shift")
+    align.add_argument(
+        "--choose", action="store_true", help="keep the layer, head and shift by which two directions agree most"
+    )
+    align.set_defaults(command=commands.align)
+    return align
+
+
+def _add_words(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--words",
+        choices=("punctuation", "space"),
+        default="punctuation",
+        help="what a word is: with punctuation apart, or, for text that is already tokenised, whatever stands "
+        "between spaces (%(default)s)",
+    )
+
+
+def _share(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 0 to 1")
+    return number
 
 
 def _count(text: str, least: int = 1) -> int:

@@ -47,7 +47,7 @@ def words(text: str, language: str) -> list[str]:
     """The words of a text."""
     if not has_spaces(language):
         return list("".join(text.split()))
-    return [text[start:end] for start, end in split_words(text)]
+    return split_words(text).texts
 
 
 def count_words(lines: Iterable[str], language: str) -> dict[str, int]:

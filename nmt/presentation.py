@@ -25,6 +25,7 @@ from statistics import fmean
 from typing import Any
 
 from nmt import scores
+from nmt.alignment import split_words
 from nmt.config import InputError
 from nmt.evaluation import Evaluation, TestResult
 from nmt.lines import TextPairs, write_lines
@@ -223,16 +224,15 @@ def _draw(systems: Sequence[System], test: TestResult, lines: Sequence[int], out
         found = test.results[system.name].first.translations or []
         translations = [found[line] for line in lines]
         translator = system.members[0].translator
-        extraction = translator.model.default_extraction
-        if extraction is None:
+        if translator.extraction is None:
             for row, source, translation in zip(panels, sources, translations, strict=True):
                 note = "this model has no attention"
                 row.append(Panel(system.name, source.split(), translation.text.split(), [], note))
             continue
-        aligned = translator.align_translations(sources, translations, extraction, "punctuation")
+        aligned = translator.align_translations(list(map(split_words, sources)), translations, "punctuation")
         for row, attention in zip(panels, aligned, strict=True):
-            title = f"{system.name}: {extraction}"
-            row.append(Panel(title, attention.source_words, attention.target_words, attention.weights.tolist()))
+            title = f"{system.name}: {translator.reading}"
+            row.append(Panel(title, attention.source.texts, attention.target.texts, attention.weights.tolist()))
     for row, line in zip(panels, lines, strict=True):
         figure = draw_heatmaps(row, CAPTION.format(reference=test.pairs.targets[line]))
         for suffix in ("png", "svg"):

@@ -11,7 +11,7 @@ from string import Template
 from typing import Any
 
 from nmt import comparison
-from nmt.alignment import split_words
+from nmt.alignment import Words, split_words
 from nmt.evaluation import Evaluation, TestResult
 from nmt.systems import System
 from nmt.tables import charts, differences_table, phrase_table, runs_table, scores_table, signatures, verdict
@@ -149,14 +149,13 @@ def _page_sentences(systems: Sequence[System], test: TestResult, language: str) 
 
 def _alignments(system: System, test: TestResult, count: int) -> list[dict[str, Any] | None]:
     """Of each of the first sentences the links of the system's first run; None where there is no attention."""
-    extraction = system.members[0].translator.model.default_extraction if system.members else None
-    if extraction is None:
+    translator = system.members[0].translator if system.members else None
+    if translator is None or translator.extraction is None:
         return [None] * count
     sources, translations = test.pairs.sources[:count], (test.results[system.name].first.translations or [])[:count]
-    attentions = system.members[0].translator.align_translations(sources, translations, extraction, "punctuation")
     found: list[dict[str, Any] | None] = []
-    for source, translation, attention in zip(sources, translations, attentions, strict=True):
-        (source_parts, source_words), (target_parts, target_words) = _cut(source), _cut(translation.text)
+    for attention in translator.align_translations(list(map(split_words, sources)), translations, "punctuation"):
+        (source_parts, source_words), (target_parts, target_words) = _cut(attention.source), _cut(attention.target)
         links = [
             [source_words[i], target_words[j], round(100 * weight)]
             for j, row in enumerate(attention.weights.tolist())
@@ -167,16 +166,16 @@ def _alignments(system: System, test: TestResult, count: int) -> list[dict[str, 
     return found
 
 
-def _cut(text: str) -> tuple[list[str], list[int]]:
-    """A text in words and what lies between them, and which of these parts are words."""
+def _cut(line: Words) -> tuple[list[str], list[int]]:
+    """A line in words and what lies between them, and which of these parts are words."""
     parts, words, end = [], [], 0
-    for start, stop in split_words(text):
+    for start, stop in line.spans:
         if start > end:
-            parts.append(text[end:start])
+            parts.append(line.text[end:start])
         words.append(len(parts))
-        parts.append(text[start:stop])
+        parts.append(line.text[start:stop])
         end = stop
-    return [*parts, text[end:]] if end < len(text) else parts, words
+    return [*parts, line.text[end:]] if end < len(line.text) else parts, words
 
 
 def _read(name: str) -> str:

@@ -9,6 +9,8 @@ metrics.jsonl                        one JSON object an event of the training
 checkpoints/weights-00001000.safetensors   the last `average_last` of them
 checkpoints/best.safetensors         the best validation's weights
 checkpoints/training.safetensors     weights, optimiser and progress: from here the same command goes on
+checkpoints/aligner.safetensors      what `teach` leaves
+extraction.json                      what `align --choose` leaves
 evaluation/                          what `evaluate` leaves
 """
 
@@ -22,6 +24,7 @@ from torch import Tensor
 from nmt.checkpoint import load_notes, load_tensors, mean_weights, save_tensors
 from nmt.config import Config, FilePair, InputError, differences, dump_config, load_config
 from nmt.lines import TextPairs, read_lines, read_pairs, write_lines
+from nmt.models.base import Extraction
 from nmt.subwords import Subwords
 
 Checkpoint = Literal["best", "last", "average"]
@@ -29,7 +32,16 @@ SEED_PREFIX = "seed-"  # directories of the runs of a group
 
 # What training and evaluation write into the directory, and so all that starting anew may delete.
 OWN_FILES = (
-    *("config.toml", "run.json", "metrics.jsonl", "words.tsv", "subwords/*.model", "tests/*.source", "tests/*.target"),
+    *(
+        "config.toml",
+        "run.json",
+        "metrics.jsonl",
+        "words.tsv",
+        "extraction.json",
+        "subwords/*.model",
+        "tests/*.source",
+        "tests/*.target",
+    ),
     *("checkpoints/*.safetensors", "evaluation/results.json", "evaluation/results.md", "evaluation/report.html"),
     *("evaluation/hypotheses/*.txt", "evaluation/curves.*", "evaluation/heatmaps/*.png", "evaluation/heatmaps/*.svg"),
 )
@@ -95,6 +107,10 @@ class Run:
     @property
     def _checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def _aligner(self) -> Path:
+        return self._checkpoints / "aligner.safetensors"
 
     @property
     def _training(self) -> Path:
@@ -228,6 +244,34 @@ class Run:
         path = self._checkpoints / "best.safetensors" if checkpoint == "best" else files[-1]
         weights, notes = load_tensors(path)
         return mean_weights(files) if checkpoint == "average" else weights, notes["update"], path
+
+    def save_aligner(self, weights: dict[str, Tensor], checkpoint: Checkpoint) -> Path:
+        """Keep an aligner that was taught to read a checkpoint's states."""
+        notes = {"checkpoint": checkpoint, "update": self.weights(checkpoint)[1]}
+        save_tensors(self._aligner, weights, notes)
+        return self._aligner
+
+    def aligner(self, checkpoint: Checkpoint, update: int) -> dict[str, Tensor] | None:
+        """The weights of the aligner for a checkpoint of so many updates; None where there is none for it."""
+        if not self._aligner.exists():
+            return None
+        weights, notes = load_tensors(self._aligner)
+        return weights if notes == {"checkpoint": checkpoint, "update": update} else None
+
+    def save_extraction(self, extraction: Extraction) -> Path:
+        """Keep the choice of where to read alignments."""
+        write_lines(self.path / "extraction.json", [json.dumps(asdict(extraction))])
+        return self.path / "extraction.json"
+
+    def extraction(self) -> Extraction | None:
+        """The choice that was kept; None where none was made."""
+        path = self.path / "extraction.json"
+        if not path.exists():
+            return None
+        try:
+            return Extraction(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(f"{path.absolute()}: cannot be read: {error}") from None
 
     def checkpoints(self) -> int:
         """How many of the last checkpoints are there."""

@@ -7,22 +7,26 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nmt.alignment import WordAttention, WordSplit, extract, to_words
-from nmt.batching import make_batch, pad, plan_in_order_of_length
+from nmt.aligner import LEAST, Aligner
+from nmt.alignment import Matrix, WordAttention, Words, WordSplit, extract, split_words, to_words
+from nmt.batching import Batch, make_batch, pad, plan_in_order_of_length
 from nmt.checkpoint import load_weights
 from nmt.config import SearchConfig
 from nmt.hardware import to_device, without_autocast, workers
 from nmt.loss import log_probabilities
 from nmt.models import build_model
-from nmt.models.base import Extraction, Seq2Seq
+from nmt.models.base import Extraction, Memory, Seq2Seq
 from nmt.models.layers import lay_out_for_search
 from nmt.runs import Checkpoint, Run
 from nmt.search import Hypothesis, beam_search
-from nmt.subwords import Pieces, Subwords
+from nmt.subwords import PAD, Pieces, Subwords
+
+Pair = tuple[Pieces, Pieces]  # source, target
 
 
 @dataclass(frozen=True)
@@ -43,16 +47,32 @@ class Translator:
     search: SearchConfig
     device: torch.device
     warn: Callable[[str], None]  # told of lines that are cut
+    extraction: Extraction | None = None  # where alignments are read; None where the model has no attention
+    aligner: Aligner | None = None  # what reads them in its place
 
     @staticmethod
     def load(run: Run, checkpoint: Checkpoint, device: torch.device, warn: Callable[[str], None]) -> "Translator":
         """The translator of a run."""
         config, subwords = run.config(), run.subwords()
-        weights, _, path = run.weights(checkpoint)
+        weights, update, path = run.weights(checkpoint)
         model = build_model(config.model, subwords.source.size, subwords.target.size, joint=subwords.joint)
         load_weights(model, weights, path)
         lay_out_for_search(model)
-        return Translator(model.to(device).eval(), subwords, config.search, device, warn)
+        extraction = run.extraction() or model.default_extraction
+        aligner, taught = None, run.aligner(checkpoint, update)
+        if taught is not None:
+            aligner = Aligner.of(taught, path).to(device).eval()
+        return Translator(model.to(device).eval(), subwords, config.search, device, warn, extraction, aligner)
+
+    @property
+    def threshold(self) -> float | None:
+        """The least weight of a link where links are not the greatest weights: an aligner's choices need not be one."""
+        return None if self.aligner is None else LEAST
+
+    @property
+    def reading(self) -> str:
+        """What alignments are read from, for people."""
+        return str(self.extraction) if self.aligner is None else "trained aligner"
 
     @torch.no_grad()
     def translate(self, lines: Sequence[str], *, first: int = 1, bar: str | None = None) -> list[Translation]:
@@ -148,47 +168,85 @@ class Translator:
                 done(len(rows))
         return scores.tolist()
 
-    def align(
-        self, sources: Sequence[str], targets: Sequence[str], extraction: Extraction, split: WordSplit
-    ) -> Iterator[WordAttention]:
+    def align(self, sources: Sequence[Words], targets: Sequence[Words]) -> Iterator[WordAttention]:
         """Word attention of each given translation, in order."""
-        return self._align(
-            [self.subwords.source.encode_pieces(line) for line in sources],
-            [self.subwords.target.encode_pieces(line) for line in targets],
-            extraction,
-            split,
-        )
+        return self._align(sources, [self.subwords.target.encode_pieces(words.text) for words in targets], targets)
 
     def align_translations(
-        self, sources: Sequence[str], translations: Sequence[Translation], extraction: Extraction, split: WordSplit
+        self, sources: Sequence[Words], translations: Sequence[Translation], split: WordSplit
     ) -> Iterator[WordAttention]:
         """Word attention of what `translate` found, over the very ids that it found."""
-        return self._align(
-            [self.subwords.source.encode_pieces(line) for line in sources],
-            [self.subwords.target.decode_pieces(translation.ids) for translation in translations],
-            extraction,
-            split,
-        )
+        pieces = [self.subwords.target.decode_pieces(translation.ids) for translation in translations]
+        return self._align(sources, pieces, [split_words(own.text, split) for own in pieces])
+
+    def _align(
+        self, sources: Sequence[Words], targets: Sequence[Pieces], target_words: Sequence[Words]
+    ) -> Iterator[WordAttention]:
+        pieces = [self.subwords.source.encode_pieces(words.text) for words in sources]
+        found: list[Matrix] = [np.empty(0)] * len(sources)
+        cut = self._cut_pairs(pieces, targets)
+        for rows, batch in self._batches(cut):
+            for row, weights in zip(rows, self._piece_attention(batch, [cut[row] for row in rows]), strict=True):
+                found[row] = weights
+        for own, (source, target), words in zip(found, cut, zip(sources, target_words, strict=True), strict=True):
+            yield to_words(own, source, target, words)
 
     @torch.no_grad()
-    def _align(
-        self, sources: list[Pieces], targets: list[Pieces], extraction: Extraction, split: WordSplit
-    ) -> Iterator[WordAttention]:
-        sources = [self._cut_pieces(pieces, number) for number, pieces in enumerate(sources, 1)]
-        targets = [self._cut_pieces(pieces, number) for number, pieces in enumerate(targets, 1)]
-        lengths = torch.tensor([[len(s.ids), len(t.ids)] for s, t in zip(sources, targets, strict=True)])
-        found: list[Tensor] = [torch.empty(0)] * len(sources)
-        for rows in self._groups(lengths.reshape(-1, 2)):
-            batch = make_batch(
-                [sources[row].ids for row in rows], [targets[row].ids for row in rows], torch.tensor(rows)
-            ).to(self.device)
+    def _piece_attention(self, batch: Batch, pairs: Sequence[Pair]) -> Iterator[Matrix]:
+        """(T, S) of each sentence, the source's `</s>` last."""
+        memory = self.model.encode(batch.source)
+        if self.aligner is not None:
+            features = self.model.decode(memory, batch.target_in)
+            weights = self.aligner.weights(memory, features, batch.target_out != PAD).cpu().numpy()  # (B, T, S)
+            for own, (source, target) in zip(weights, pairs, strict=True):
+                rows = own[: len(target.ids)]
+                yield np.concatenate([rows[:, : len(source.ids)], rows[:, -1:]], axis=1)
+            return
+        assert self.extraction is not None
+        layers = [self.extraction.layer]
+        for own, products in self._of_sentences(batch, memory, pairs, layers, norms=self.extraction.norms):
+            yield extract(own[0], None if products is None else products[0], self.extraction)
+
+    @torch.no_grad()
+    def attentions(
+        self, sources: Sequence[Pieces], targets: Sequence[Pieces], layers: Sequence[int]
+    ) -> Iterator[tuple[int, Matrix, Matrix]]:
+        """A row, its cross-attention (L, H, T + 1, S) and its value products (L, S, H, H), in no order; T: pieces."""
+        cut = self._cut_pairs(sources, targets)
+        for rows, batch in self._batches(cut):
             memory = self.model.encode(batch.source)
-            weights = self.model.attention(memory, batch.target_in, [extraction.layer])[:, 0]  # (B, H, T, S)
-            for row, own in zip(rows, weights, strict=True):
-                target_length, source_length = len(targets[row].ids) + 1, len(sources[row].ids) + 1
-                found[row] = extract(own[:, :target_length, :source_length], extraction).cpu()
-        for source, target, weights in zip(sources, targets, found, strict=True):
-            yield to_words(weights, source, target, split)
+            pairs = [cut[row] for row in rows]
+            for row, (weights, products) in zip(
+                rows, self._of_sentences(batch, memory, pairs, layers, norms=True), strict=True
+            ):
+                assert products is not None
+                yield row, weights, products
+
+    def _of_sentences(
+        self, batch: Batch, memory: Memory, pairs: Sequence[Pair], layers: Sequence[int], *, norms: bool
+    ) -> Iterator[tuple[Matrix, Matrix | None]]:
+        """Weights (L, H, T + 1, S) and value products (L, S, H, H) of each sentence, without padding."""
+        weights = self.model.attention(memory, batch.target_in, layers).double().cpu().numpy()  # (B, L, H, T, S)
+        products = self.model.value_products(memory, layers).double().cpu().numpy() if norms else None
+        for row, (source, target) in enumerate(pairs):
+            width = len(source.ids) + 1
+            yield (
+                weights[row, :, :, : len(target.ids) + 1, :width],
+                None if products is None else products[row, :, :width],
+            )
+
+    def _cut_pairs(self, sources: Sequence[Pieces], targets: Sequence[Pieces]) -> list[Pair]:
+        return [
+            (self._cut_pieces(source, number), self._cut_pieces(target, number))
+            for number, (source, target) in enumerate(zip(sources, targets, strict=True), 1)
+        ]
+
+    def _batches(self, pairs: Sequence[Pair]) -> Iterator[tuple[list[int], Batch]]:
+        """Rows of like length and their batch."""
+        lengths = torch.tensor([[len(source.ids), len(target.ids)] for source, target in pairs]).reshape(-1, 2)
+        for rows in self._groups(lengths):
+            sources, targets = [pairs[row][0].ids for row in rows], [pairs[row][1].ids for row in rows]
+            yield rows, make_batch(sources, targets, torch.tensor(rows)).to(self.device)
 
     def _groups(self, lengths: Tensor, *, hypotheses: int = 1, shares: int = 1) -> list[list[int]]:
         """Rows of like length, each of some hypotheses, within the search's max_tokens: as many for each share of work.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from nmt import scores
+from nmt.alignment import split_words
 from nmt.config import TrainingConfig
 from nmt.events import Validated
 from nmt.lines import TextPairs
@@ -43,8 +44,14 @@ class Validation:
 def validate(prepared: Prepared) -> Validation:
     """Loss, and BLEU of searched text, as `evaluate` would find them for these weights; leaves the model in eval()."""
     config, valid = prepared.config, prepared.valid
+    model = prepared.model.eval()
     translator = Translator(
-        prepared.model.eval(), prepared.subwords, config.search, prepared.device, warn=lambda _: None
+        model,
+        prepared.subwords,
+        config.search,
+        prepared.device,
+        warn=lambda _: None,
+        extraction=model.default_extraction,
     )
     loss, per_character = likelihood(translator, valid)
     hypotheses = [translation.text for translation in translator.translate(valid.sources, bar="validation")]
@@ -56,15 +63,14 @@ def validate(prepared: Prepared) -> Validation:
 
 
 def focus(translator: Translator, pairs: TextPairs) -> Focus | None:
-    """Where a model looks in the first FOCUS_PAIRS pairs, by its default extraction; None if it has no attention."""
-    extraction = translator.model.default_extraction
-    if extraction is None:
+    """Where a model looks in the first FOCUS_PAIRS pairs, by its translator's extraction; None without attention."""
+    if translator.extraction is None:
         return None
     entropies, to_end = [], []
-    sources, targets = pairs.sources[:FOCUS_PAIRS], pairs.targets[:FOCUS_PAIRS]
-    for attention in translator.align(sources, targets, extraction, "punctuation"):
-        weights = attention.weights  # (target words, source words + 1)
-        if attention.source_words:
+    sources, targets = map(split_words, pairs.sources[:FOCUS_PAIRS]), map(split_words, pairs.targets[:FOCUS_PAIRS])
+    for attention in translator.align(list(sources), list(targets)):
+        weights = torch.from_numpy(attention.weights)  # (target words, source words + 1)
+        if len(attention.source):
             entropies.append(torch.special.entr(weights).sum(1) / math.log(weights.shape[1]))
             to_end.append(weights[:, -1])
     if not entropies:

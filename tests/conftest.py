@@ -1,13 +1,20 @@
-"""What several tests share: small models of both kinds, and batches with padding."""
+"""What several tests share: small models of both kinds, batches with padding, and a place to give commands in."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from nmt.batching import make_batch
+from nmt.cli import main
 from nmt.config import RNNConfig, TransformerConfig
 from nmt.models import build_model
 from nmt.models.base import Seq2Seq
 from nmt.subwords import PAD
+from tests.place import MODELS, Outcome, Place, write_corpus
 
 VOCABULARY = 23  # first free id: 5
 
@@ -84,3 +91,46 @@ def pairs() -> tuple[list[list[int]], list[list[int]]]:
 @pytest.fixture
 def batch(pairs):
     return make_batch(*pairs, torch.arange(len(LENGTHS)))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """All three models, trained by one command."""
+    path = tmp_path_factory.mktemp("place")
+    write_corpus(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
+        patch.setenv("NMT_CACHE", str(path / "cache"))
+        assert main(["train", *(f"{name}.toml" for name in MODELS)]) == 0
+        yield Place(path)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of one's own, with a corpus and configs, to train in."""
+    write_corpus(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NMT_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def give(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A command in this process."""
+
+    def given(*words: str, stdin: Path | None = None) -> Outcome:
+        capfd.readouterr()
+        try:
+            if stdin:
+                with open(stdin) as file:
+                    monkeypatch.setattr(sys, "stdin", file)
+                    code = main(list(words))
+            else:
+                code = main(list(words))
+        except SystemExit as stop:  # argparse's way
+            assert isinstance(stop.code, int)
+            code = stop.code
+        captured = capfd.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return given

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from nmt.batching import make_batch, pad
+from nmt.models.attention import merge_heads
 from nmt.models.base import Moves, count_parameters
 from nmt.models.layers import lay_out_for_search
 from nmt.subwords import BOS, EOS, PAD
@@ -78,6 +79,27 @@ def test_features_follow_from_the_weights_that_attention_returns(attentive, batc
     torch.testing.assert_close(attentive.decode(memory, batch.target_in, weights), features, **CLOSE)
     elsewhere = attentive.decode(memory, batch.target_in, weights.roll(1, dims=-1))
     assert not torch.allclose(elsewhere, features, atol=1e-6)
+
+
+def test_value_products_are_those_of_what_a_head_adds(batch):
+    memory = (transformer := make_model("post-norm-transformer")).encode(batch.source)
+    products = transformer.value_products(memory, [2, 0])
+    for place, index in enumerate([2, 0]):
+        attention, values = transformer.decoder[index].cross_attention, memory.values[index]
+        heads = []
+        for head in range(2):
+            alone = torch.zeros_like(values)
+            alone[:, head] = values[:, head]  # as read with all weight on one position
+            heads.append(attention.out(merge_heads(alone)) - attention.out.bias)  # (B, S, D)
+        for one in range(2):
+            for other in range(2):
+                torch.testing.assert_close(
+                    products[:, place, :, one, other], (heads[one] * heads[other]).sum(-1), **CLOSE
+                )
+    memory = (rnn := make_model("rnn")).encode(batch.source)
+    enters = torch.cat([rnn.context_input.weight, rnn.deep_context.weight])
+    expected = (memory.states @ enters.T).norm(dim=2) ** 2
+    torch.testing.assert_close(rnn.value_products(memory, [0])[:, 0, :, 0, 0], expected, **CLOSE)
 
 
 def test_attention_of_a_layer_is_the_same_whichever_others_are_asked_for(attentive, batch):

@@ -9,7 +9,8 @@ READING_ORDER = """
     config lines hardware subwords corpus batching
     models.base models.layers models.attention models.rnn models.transformer
     models.export models
-    loss search alignment scores comparison plotting checkpoint runs events translator
+    loss search alignment gold hmm scores comparison plotting checkpoint aligner runs events translator
+    inspection choosing teaching
     preparation optimisation validation training systems evaluation tables report presentation commands cli
 """
 ORDER = READING_ORDER.split()

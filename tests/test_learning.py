@@ -1,18 +1,18 @@
 """What both models must be able to learn, and what their attention must show once they have (slow)."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
 import pytest
 import torch
 
-from nmt.alignment import diagonal, error_rate, extract, links, oracle, read_gold
+from nmt.alignment import extract, links, split_words
 from nmt.batching import make_batch, plan_updates
 from nmt.cli import main
 from nmt.config import RNNConfig, TransformerConfig, parse_config
 from nmt.corpus import FEATURES, TrainingCorpus
+from nmt.gold import diagonal, oracle, read_gold, worth
 from nmt.lines import TextPairs, read_lines
 from nmt.models import build_model
 from nmt.models.base import Seq2Seq
@@ -86,7 +86,7 @@ def on_antidiagonal(model: Seq2Seq, shift: int = 0) -> float:
         extraction = model.default_extraction
         with torch.no_grad():
             weights = model.attention(model.encode(batch.source), batch.target_in, [extraction.layer])[0, 0]
-        found = extract(weights, extraction).argmax(1).tolist()
+        found = extract(weights.numpy(), None, extraction).argmax(1).tolist()
         hits += sum(place + shift == len(source) - 1 - row for row, place in enumerate(found))
         total += len(source)
     return hits / total
@@ -160,19 +160,14 @@ def test_without_attention_long_sentences_are_much_worse(toy_runs):
     assert bleu(toy_runs, "toy-none", "long") <= bleu(toy_runs, "toy-rnn", "long") - 10
 
 
-def sets(found: Sequence[Sequence[tuple[int, int]]]) -> list[set[tuple[int, int]]]:
-    return [set(line) for line in found]
-
-
 @pytest.mark.parametrize("name", ["toy-rnn", "toy-transformer"])
 def test_links_are_far_better_than_the_diagonal(toy_runs, name):
     sources, targets = read_lines(TOY / "test.de"), read_lines(TOY / "test.en")
     gold = read_gold(TOY / "test.gold")
     translator = Translator.load(Run(toy_runs / name), "best", torch.device("cpu"), warn=pytest.fail)
-    extraction = translator.model.default_extraction
-    attentions = list(translator.align(sources, targets, extraction, "punctuation"))
-    ours = error_rate(sets([links(attention) for attention in attentions]), gold)
-    straight = error_rate([diagonal(len(a.source_words), len(a.target_words)) for a in attentions], gold)
-    best = error_rate([oracle(line) for line in gold], gold)
+    attentions = list(translator.align(list(map(split_words, sources)), list(map(split_words, targets))))
+    ours = worth([links(attention) for attention in attentions], gold).error_rate
+    straight = worth([diagonal(len(a.source), len(a.target)) for a in attentions], gold).error_rate
+    best = worth([oracle(line) for line in gold], gold).error_rate
     print(f"{name}: error rate {ours:.1%}, diagonal {straight:.1%}, oracle {best:.1%}")
     assert ours <= straight * 2 / 3

@@ -40,7 +40,7 @@ class Table(Seq2Seq):
     def decode(self, memory, target_in, weights=None):
         raise AssertionError("search must not decode by teacher forcing")
 
-    attention = decode
+    attention = value_products = decode
 
     @property
     def output(self):

@@ -5,10 +5,10 @@ from dataclasses import fields, replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 
-from nmt.alignment import WordAttention
+from nmt.alignment import WordAttention, Words
 from nmt.config import TrainingConfig
 from nmt.events import Validated
 from nmt.lines import TextPairs
@@ -19,11 +19,11 @@ from nmt.validation import focus, warnings
 def translator(rows: list[list[list[float]]]) -> Any:
     """One whose model looks where we say: for each pair the weights (target words, source words + 1)."""
 
-    def align(sources: Sequence[str], *_: object) -> Iterator[WordAttention]:
-        for source, weights in zip(sources, rows, strict=True):
-            yield WordAttention(source.split(), ["x"] * len(weights), torch.tensor(weights, dtype=torch.float64))
+    def align(sources: Sequence[Words], targets: Sequence[Words]) -> Iterator[WordAttention]:
+        for source, target, weights in zip(sources, targets, rows, strict=True):
+            yield WordAttention(source, target, np.array(weights))
 
-    return SimpleNamespace(model=SimpleNamespace(default_extraction=Extraction(layer=0)), align=align)
+    return SimpleNamespace(extraction=Extraction(layer=0), align=align)
 
 
 def test_focus_of_attention_that_is_known() -> None:
@@ -35,7 +35,7 @@ def test_focus_of_attention_that_is_known() -> None:
     rows = [[[0.0, 1.0]] * 3, [[1.0]], [[0.5, 0.5]]]
     mixed = focus(translator(rows), TextPairs(["a", "", "b"], ["x x x", "x", "x"]))
     assert mixed is not None and (mixed.entropy, mixed.to_end) == (pytest.approx(0.25), pytest.approx(3.5 / 4))
-    without: Any = SimpleNamespace(model=SimpleNamespace(default_extraction=None))
+    without: Any = SimpleNamespace(extraction=None)
     assert focus(without, TextPairs(["a"], ["x"])) is None
 
 

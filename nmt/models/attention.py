@@ -68,6 +68,11 @@ class CrossAttention(nn.Module):
         key, value = _split(self.key_value(states), 2, self.heads)
         return key.transpose(2, 3), value
 
+    def carried(self, values: Tensor) -> Tensor:
+        """(B, H, S, D) what each head adds to the output if it reads one of its values (B, H, S, Dh) alone."""
+        parts = self.out.weight.unflatten(1, (self.heads, -1)).permute(1, 2, 0)  # (H, Dh, D)
+        return values @ parts
+
 
 def _split(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
     """The parts that stand side by side in (B, T, parts × D), each (B, H, T, Dh)."""

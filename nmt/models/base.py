@@ -23,10 +23,11 @@ class Extraction:
     layer: int  # decoder layer, from 0
     head: int | None = None  # from 0; None: the mean of all heads
     shift: int = 0  # row i + shift of the weights is read for target piece i; 0 or 1
+    norms: bool = False  # not the weights alone, but times the norm of what they carry (Kobayashi et al. 2020)
 
     def __str__(self) -> str:
         head = "mean of heads" if self.head is None else f"head {self.head + 1}"
-        return f"layer {self.layer + 1}, {head}, shift {self.shift}"
+        return f"layer {self.layer + 1}, {head}, shift {self.shift}" + (", norms" if self.norms else "")
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ class Seq2Seq(nn.Module, abc.ABC):
     """The contract of both models: all that trainer, search and alignment know of them."""
 
     attention_layers: int  # decoder layers with cross-attention; 0: `attention` has nothing to give
+    attention_heads: int  # of each such layer
     default_extraction: Extraction | None  # where this model aligns best; None without attention
 
     def forward(self, source: Tensor, target_in: Tensor) -> Tensor:
@@ -217,6 +219,14 @@ class Seq2Seq(nn.Module, abc.ABC):
         """Cross-attention weights (B, L, H, T, S) of the given layers, by teacher forcing.
 
         Rows of real positions sum to 1 and are 0 on source padding.
+        """
+
+    @abc.abstractmethod
+    def value_products(self, memory: Memory, layers: Sequence[int]) -> Tensor:
+        """(B, L, S, H, H) products <f_h(x), f_h'(x)> of what the heads of the given layers carry over from position x.
+
+        Of that the weight a_h is read by head h, so a position's share of what is read has the squared norm a · P a
+        (Kobayashi et al. 2020, section 2.2), without a vector of width D for each of T × S.
         """
 
 

@@ -47,7 +47,7 @@ class RNN(Seq2Seq):
         self.deep_context = nn.Linear(context, 2 * width, bias=False)
         self.word_dropout, self.dropout = WordDropout(config.word_dropout), Dropout(config.dropout)
         self.recurrent_dropout = Dropout(config.recurrent_dropout)
-        self.attention_layers = 0 if self.attend is None else 1
+        self.attention_layers, self.attention_heads = 0 if self.attend is None else 1, 1
         self.default_extraction = None if self.attend is None else Extraction(layer=0)
         for recurrent in self.recurrent:  # A.2.3: recurrent matrices start orthogonal
             for part in cast(nn.Linear, recurrent).weight.detach().split(size):
@@ -73,6 +73,12 @@ class RNN(Seq2Seq):
     def attention(self, memory: Memory, target_in: Tensor, layers: Sequence[int]) -> Tensor:
         weights = self._unroll(memory, target_in, None)[1]  # (B, T, S)
         return weights[:, None, None].expand(-1, len(layers), -1, -1, -1)  # (B, L, 1, T, S)
+
+    def value_products(self, memory: Memory, layers: Sequence[int]) -> Tensor:
+        # The context enters the new state and the output, through a matrix each.
+        carried = torch.cat([self.context_input(memory.states), self.deep_context(memory.states)], dim=2)  # (B, S, ·)
+        squares = torch.linalg.vecdot(carried, carried)  # (B, S)
+        return squares[:, None, :, None, None].expand(-1, len(layers), -1, -1, -1)
 
     def initial_state(self, memory: Memory) -> State:
         # The backward encoder state at the first word has read the whole source (A.2.2).

@@ -1,0 +1,189 @@
+"""`nmt align` and `nmt teach` from end to end."""
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nmt.lines import read_lines, write_lines
+from tests.place import Place, refused
+
+PLAIN = ["--source", "plain.de", "--target", "plain.en"]
+NASTY_FILES = ["--source", "nasty.de", "--target", "nasty.en"]
+
+
+@pytest.fixture(scope="module")
+def gold(place: Place) -> str:
+    """The links of plain.de and plain.en, whose target is the source backwards."""
+    lines = [len(line.split()) for line in read_lines(place.path / "plain.de")]
+    write_lines(
+        place.path / "plain.gold", [" ".join(f"{length - 1 - j}-{j}" for j in range(length)) for length in lines]
+    )
+    return "plain.gold"
+
+
+@pytest.fixture(scope="module")
+def reverse(place: Place) -> str:
+    """A run of the other direction."""
+    from nmt.cli import main
+
+    sides = [
+        f"data.{key}={{source='{name}.en', target='{name}.de'}}"
+        for key, name in (("train", "train"), ("valid", "valid"))
+    ]
+    languages = ["data.source_language='en'", "data.target_language='de'", "data.test={}"]
+    assert main(["train", "transformer.toml", *sides, *languages, "--run", "runs/reverse"]) == 0
+    return "runs/reverse"
+
+
+@pytest.mark.parametrize("form", ["pharaoh", "soft", "jsonl"])
+@pytest.mark.parametrize("target", [True, False])
+def test_a_line_a_line(place: Place, give: Any, form: str, target: bool) -> None:
+    for files in (PLAIN, NASTY_FILES):
+        own = files if target else files[:2]
+        outcome = give("align", "runs/transformer", *own, "--format", form)
+        sources = read_lines(place.path / files[1])
+        assert outcome.code == 0 and len(outcome.lines) == len(sources)
+        assert outcome.error.startswith("read from: layer 2, mean of heads, shift 0")
+        if form != "jsonl":
+            continue
+        translated = give("translate", "runs/transformer", stdin=place.path / files[1]).lines
+        for source, other, line in zip(sources, translated, outcome.lines, strict=True):
+            found = json.loads(line)
+            assert found["source"]["text"] == source
+            if not target and "\ufffd" not in other:
+                assert found["target"]["text"] == other
+            for side in ("source", "target"):
+                text = found[side]["text"]
+                assert [text[start:end] for start, end in found[side]["spans"]] == found[side]["words"]
+
+
+def test_formats_agree(place: Place, give: Any) -> None:
+    links = [line.split() for line in give("align", "runs/rnn", *PLAIN).lines]
+    soft = [
+        [row.split(",") for row in line.split(" ")]
+        for line in give("align", "runs/rnn", *PLAIN, "--format", "soft").lines
+    ]
+    full = [json.loads(line) for line in give("align", "runs/rnn", *PLAIN, "--format", "jsonl").lines]
+    for own, rows, found in zip(links, soft, full, strict=True):
+        assert own == [f"{i}-{j}" for i, j in found["links"]]
+        np.testing.assert_allclose(np.array(rows, float), np.array(found["weights"])[:, :-1], atol=1e-4)
+
+
+def test_npz_is_numpys(place: Place, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    from nmt.cli import main
+
+    assert main(["align", "runs/rnn", *PLAIN, "--format", "npz"]) == 0
+    with np.load(io.BytesIO(capfdbinary.readouterr().out)) as archive:
+        assert len(archive.files) == 25
+        assert archive["line-1"].shape[1] == 1 + len(read_lines(place.path / "plain.de")[0].split())
+
+
+def test_a_threshold_gives_all_links_of_so_much_weight(place: Place, give: Any) -> None:
+    full = [json.loads(line) for line in give("align", "runs/rnn", *PLAIN, "--format", "jsonl").lines]
+    over = give("align", "runs/rnn", *PLAIN, "--threshold", "0.2").lines
+    for found, line in zip(full, over, strict=True):
+        target, source = np.nonzero(np.array(found["weights"])[:, :-1] >= 0.2)
+        assert set(line.split()) == {f"{i}-{j}" for i, j in zip(source, target, strict=True)}
+
+
+def test_attention_is_read_where_one_says(place: Place, give: Any) -> None:
+    found = {}
+    for options in (["--layer", "1"], ["--layer", "2"], ["--layer", "2", "--head", "1"], ["--layer", "2", "--norms"]):
+        outcome = give("align", "runs/transformer", *PLAIN, "--format", "soft", *options)
+        assert outcome.code == 0
+        found[" ".join(options)] = outcome.out
+    assert len(set(found.values())) == 4
+    assert found["--layer 2"] == give("align", "runs/transformer", *PLAIN, "--format", "soft").out  # the default
+    refused(give("align", "runs/transformer", *PLAIN, "--layer", "3"), "--layer 3: the model has 2")
+    refused(give("align", "runs/transformer", *PLAIN, "--layer", "1", "--head", "3"), "--head 3: the model has 2")
+    refused(give("align", "runs/transformer", *PLAIN, "--head", "1"), "give --layer")
+
+
+def test_gold_tells_what_links_are_worth(place: Place, give: Any, gold: str, reverse: str) -> None:
+    outcome = give("align", "runs/rnn", *PLAIN, "--gold", gold)
+    assert outcome.code == 0 and outcome.lines[0].split() == ["error", "rate", "precision", "recall"]
+    assert [line.split("  ")[0] for line in outcome.lines[1:]] == [
+        "links",
+        "diagonal",
+        "best of one link a target word",
+    ]
+    assert outcome.lines[-1].split()[-3:] == ["0.0%", "100.0%", "100.0%"]
+    both = give("align", "runs/transformer", *PLAIN, "--gold", gold, "--reverse", reverse, "--combine", "union")
+    assert [line.split("  ")[0] for line in both.lines[1:4]] == ["one direction", "the reverse", "union"]
+    scanned = give("align", "runs/transformer", *PLAIN, "--gold", gold, "--scan")
+    rates = [float(line.split()[-3].rstrip("%")) for line in scanned.lines[1:]]
+    assert len(rates) == 2 * 3 * 2 * 2 and rates == sorted(rates)
+    refused(give("align", "runs/rnn", *PLAIN, "--gold", gold, "--gold-first", "1"), place.path / gold, "counted from 1")
+    refused(give("align", "runs/rnn", "--source", "valid.de", "--target", "valid.en", "--gold", gold), "25", "15")
+    refused(give("align", "runs/rnn", *PLAIN, "--scan"), "--gold")
+
+
+def test_two_directions_choose_where_to_read(place: Place, give: Any, reverse: str) -> None:
+    outcome = give("align", "runs/transformer", *PLAIN, "--reverse", reverse, "--choose")
+    assert outcome.code == 0 and len(outcome.lines) == 3
+    chosen = json.loads((place.path / "runs" / "transformer" / "extraction.json").read_text())
+    said = f"layer {chosen['layer'] + 1}, "
+    assert outcome.lines[1].startswith(f"runs/transformer: {said}")
+    assert give("align", "runs/transformer", *PLAIN).error.startswith(f"read from: {said}")
+    for name in ("transformer", "reverse"):
+        (place.path / "runs" / name / "extraction.json").unlink()
+    refused(give("align", "runs/transformer", *PLAIN, "--choose"), "--reverse")
+
+
+def test_words_may_be_given(place: Place, give: Any) -> None:
+    lines = read_lines(place.path / "plain.de")
+    write_lines(place.path / "letters.de", [" ".join(line.replace(" ", "")) for line in lines])
+    outcome = give("align", "runs/rnn", *PLAIN, "--source-words", "letters.de", "--format", "jsonl")
+    assert [json.loads(line)["source"]["words"] for line in outcome.lines] == [
+        list(line.replace(" ", "")) for line in lines
+    ]
+    write_lines(place.path / "other.de", [*lines[:-1], "anders"])
+    refused(
+        give("align", "runs/rnn", *PLAIN, "--source-words", "other.de"), place.path / "other.de", "line 25", "spaces"
+    )
+    write_lines(place.path / "other.de", lines[:-1])
+    refused(give("align", "runs/rnn", *PLAIN, "--source-words", "other.de"), place.path / "other.de", "24", "25")
+    refused(give("align", "runs/rnn", *PLAIN[:2], "--target-words", "letters.de"), "--target-words", "--target")
+
+
+@pytest.mark.parametrize("name", ["rnn", "transformer", "plain"])
+def test_a_run_is_taught_to_align(
+    place: Place, give: Any, gold: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nmt.teaching.UPDATES", 150)
+    run = f"runs/{name}"
+    before = give("translate", run, stdin=place.path / "plain.de").out
+    scores = give("score", run, *PLAIN).out
+    outcome = give("teach", run)
+    assert outcome.code == 0 and outcome.lines[0].startswith("teaching on 120 of 120 pairs")
+    assert give("translate", run, stdin=place.path / "plain.de").out == before
+    assert give("score", run, *PLAIN).out == scores
+    judged = give("align", run, *PLAIN, "--gold", gold)
+    assert judged.error.startswith("read from: trained aligner")
+    assert float(judged.lines[1].split()[-3].rstrip("%")) < 25  # of a model that was hardly trained
+    for files in (PLAIN, NASTY_FILES, NASTY_FILES[:2]):
+        assert len(give("align", run, *files).lines) == len(read_lines(place.path / files[1]))
+    last = give("align", run, *PLAIN, "--checkpoint", "last")  # other weights, to which it does not belong
+    assert "trained aligner" not in last.error
+    assert give("evaluate", run, *PLAIN, "--heatmaps", "1", "--out", "judged").code == 0
+    (place.path / run / "checkpoints" / "aligner.safetensors").unlink()
+
+
+def test_links_of_another_program_teach(place: Place, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nmt.teaching.UPDATES", 150)
+    sources = read_lines(place.path / "train.de")
+    write_lines(place.path / "given", [" ".join(f"0-{j}" for j in range(len(line.split()))) for line in sources])
+    outcome = give("teach", "runs/rnn", "--links", "given")
+    assert outcome.code == 0 and "by given" in outcome.lines[0]
+    links = [link for line in give("align", "runs/rnn", *PLAIN).lines for link in line.split()]
+    assert sum(link.startswith("0-") for link in links) > 0.9 * len(links) > 0  # as it was taught, sense or not
+    (place.path / "runs" / "rnn" / "checkpoints" / "aligner.safetensors").unlink()
+    write_lines(place.path / "given", ["0-0"])
+    refused(give("teach", "runs/rnn", "--links", "given"), place.path / "given", "1 lines of links", "120")
+    write_lines(place.path / "given", ["0-0"] * 119 + ["9-0"])
+    outcome = give("teach", "runs/rnn", "--links", "given")
+    assert outcome.code == 2 and "line 120: link 9-0" in outcome.error
+    assert not (place.path / "runs" / "rnn" / "checkpoints" / "aligner.safetensors").exists()

@@ -1,0 +1,106 @@
+"""Links from counts: laws that hold by construction, against all ways to align written out."""
+
+import itertools
+
+import pytest
+import torch
+
+from nmt import hmm
+from nmt.hmm import FARTHEST, LEAST, NOTHING, align_pieces
+
+
+def made_up(lines: int, seed: int = 0) -> tuple[list[list[int]], list[list[int]], list[list[int]]]:
+    """Sources, their translations word for word but with places moved, and of each target place its source place."""
+    generator = torch.Generator().manual_seed(seed)
+    sources, targets, places = [], [], []
+    for _ in range(lines):
+        length = int(torch.randint(2, 9, (1,), generator=generator))
+        source = torch.randint(5, 25, (length,), generator=generator).tolist()
+        turned = list(range(length // 2, length)) + list(range(length // 2))
+        sources.append(source)
+        places.append(turned)
+        targets.append([100 + source[place] for place in turned])
+    return sources, targets, places
+
+
+def test_word_for_word_translations_are_found():
+    sources, targets, places = made_up(400)
+    right = total = 0
+    for source, target, own, links in zip(
+        sources, targets, places, align_pieces(sources, targets, "test"), strict=True
+    ):
+        assert links.shape == (len(target), len(source))
+        assert links.min() >= 0 and links.max() <= 1
+        found = links.argmax(1).tolist()
+        right += sum(source[place] == source[wanted] for place, wanted in zip(found, own, strict=True))
+        total += len(own)
+    assert right > 0.98 * total
+
+
+def test_turning_both_sides_turns_the_links():
+    sources, targets, _ = made_up(50)
+    for ahead, back in zip(align_pieces(sources, targets, "test"), align_pieces(targets, sources, "test"), strict=True):
+        torch.testing.assert_close(ahead.float(), back.float().T, atol=2e-3, rtol=0)
+
+
+def direction(sources: list[list[int]], targets: list[list[int]]) -> hmm._Direction:
+    built = hmm._direction(sources, targets, [list(range(len(sources)))], 200)
+    generator = torch.Generator().manual_seed(1)
+    built.probability = torch.rand(built.probability.shape, generator=generator, dtype=torch.float64)
+    built.jumps = torch.rand(built.jumps.shape, generator=generator, dtype=torch.float64)
+    return built
+
+
+@pytest.mark.parametrize("jumps", [False, True])
+def test_posteriors_are_sums_over_all_ways_to_align(jumps):
+    sources, targets = [[5, 6, 7], [5, 8]], [[100, 101, 102], [103, 104, 105]]
+    built = direction(sources, targets)
+    [batch] = built.batches
+    found = built.posterior(batch, jumps=jumps)
+    for row, (source, target) in enumerate(zip(sources, targets, strict=True)):
+        likely = built.probability[batch.pairs[row]].clamp_min(LEAST)  # (T, S + 1)
+        width = len(source)
+        expected, all_ways = torch.zeros(len(target), width, dtype=torch.float64), 0.0
+        # A way: of each target piece its place, and whether it came of the source piece there or of nothing.
+        for way in itertools.product(itertools.product(range(width), (True, False)), repeat=len(target)):
+            chance, before = 1.0, None
+            for time, (place, real) in enumerate(way):
+                if before is None:
+                    reach = 1 / width
+                elif real and jumps:
+                    moves = [float(built.jumps[to - before + FARTHEST]) for to in range(width)]
+                    reach = moves[place] / sum(moves)
+                elif real:
+                    reach = 1 / width
+                else:
+                    reach = float(place == before)  # nothing stays where it was
+                chance *= reach * float((1 - NOTHING) * likely[time, place] if real else NOTHING * likely[time, -1])
+                before = place
+            all_ways += chance
+            for time, (place, real) in enumerate(way):
+                expected[time, place] += chance * real
+        torch.testing.assert_close(found[row, : len(target), :width], expected / all_ways)
+
+
+def test_padding_changes_no_posterior():
+    sources, targets, _ = made_up(6)
+    together = direction(sources, targets)
+    for jumps in (False, True):
+        found = together.posterior(together.batches[0], jumps=jumps)
+        for row, (source, target) in enumerate(zip(sources, targets, strict=True)):
+            assert found[row, len(target) :].eq(0).all() and found[row, :, len(source) :].eq(0).all()
+            alone = hmm._direction([source], [target], [[0]], 200)
+            alone.jumps = together.jumps
+            places = {int(key): together.probability[index] for index, key in enumerate(batch_keys(sources, targets))}
+            alone.probability = torch.stack([places[int(key)] for key in batch_keys([source], [target])])
+            torch.testing.assert_close(
+                alone.posterior(alone.batches[0], jumps=jumps)[0], found[row, : len(target), : len(source)]
+            )
+
+
+def batch_keys(sources: list[list[int]], targets: list[list[int]]) -> torch.Tensor:
+    """What the pairs of a direction over one batch are numbered by, as `_direction` does."""
+    source = hmm.pad(sources)
+    target = hmm.pad(targets)
+    with_nothing = torch.nn.functional.pad(source, (0, 1), value=200)
+    return torch.unique(with_nothing[:, None] * 200 + target[:, :, None])
