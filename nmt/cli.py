@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nmt import commands
+from nmt import align_commands, commands
 from nmt.config import InputError
 
 CHECKPOINTS = ("best", "last", "average")
@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     teach.add_argument("run", type=Path, metavar="RUN")
     teach.add_argument("--links", type=Path, metavar="FILE", help="links of the training text, `i-j` a line")
     _add_words(teach)
-    teach.set_defaults(command=commands.teach)
+    teach.set_defaults(command=align_commands.teach)
 
     diff = subparsers.add_parser(
         "diff",
@@ -208,7 +208,7 @@ def _add_align(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     align.add_argument(
         "--choose", action="store_true", help="keep the layer, head and shift by which two directions agree most"
     )
-    align.set_defaults(command=commands.align)
+    align.set_defaults(command=align_commands.align)
     return align
 
 

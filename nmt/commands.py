@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 from nmt.config import Config, InputError, describe_keys, load_config
 
 if TYPE_CHECKING:
-    from nmt.alignment import Words
-    from nmt.gold import Gold, Worth
     from nmt.runs import Run
     from nmt.translator import Translator
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
+    """Say something on stderr."""
     print(message, file=sys.stderr)
 
 
@@ -133,20 +132,21 @@ def evaluate(arguments: argparse.Namespace) -> int:
         checkpoint=arguments.checkpoint,
         device=arguments.device,
         threads=arguments.threads,
-        warn=_warn,
+        warn=warn,
     )
     print(presentation.leave(found, arguments.out, arguments.heatmaps))
     return 0
 
 
-def _translator(arguments: argparse.Namespace, run: Path | None = None) -> "Translator":
+def load_translator(arguments: argparse.Namespace, run: Path | None = None) -> "Translator":
+    """The translator of a run, by default the one that is named, on the device that is asked for."""
     from nmt import hardware
     from nmt.runs import Run
     from nmt.translator import Translator
 
     hardware.set_up(arguments.threads)
     device = hardware.choose_device(arguments.device)
-    return Translator.load(Run(run or arguments.run), arguments.checkpoint, device, _warn)
+    return Translator.load(Run(run or arguments.run), arguments.checkpoint, device, warn)
 
 
 def translate(arguments: argparse.Namespace) -> int:
@@ -155,7 +155,7 @@ def translate(arguments: argparse.Namespace) -> int:
 
     from nmt.lines import gather_lines
 
-    translator = _translator(arguments)
+    translator = load_translator(arguments)
     if arguments.beam_size:
         search = translator.search.model_copy(update={"beam_size": arguments.beam_size})
         translator = replace(translator, search=search)
@@ -172,165 +172,9 @@ def translate(arguments: argparse.Namespace) -> int:
 
 def score(arguments: argparse.Namespace) -> int:
     """Print the log-probability of each translation."""
-    pairs = _pairs(arguments)
-    for score in _translator(arguments).score(pairs[0], pairs[1], bar="scoring"):
+    pairs = read_pairs_of(arguments)
+    for score in load_translator(arguments).score(pairs[0], pairs[1], bar="scoring"):
         print(f"{score:.6f}")
-    return 0
-
-
-def align(arguments: argparse.Namespace) -> int:
-    """Print the word links of each pair of lines, or what links are worth against gold."""
-    from nmt import alignment, gold, inspection
-
-    translator, reverse = _alignment_translators(arguments)
-    sources, targets = _words_of_pairs(arguments)
-    if arguments.choose:
-        return _choose(arguments, translator, reverse, sources, targets)
-    wanted = (
-        gold.read_gold(arguments.gold, first=arguments.gold_first, target_first=arguments.gold_reversed)
-        if arguments.gold
-        else None
-    )
-    if arguments.scan:
-        return _scan(arguments, translator, sources, targets, wanted)
-    threshold = translator.threshold if arguments.threshold is None else arguments.threshold
-    rule = inspection.Rule(threshold, arguments.combine)
-    if targets is None:
-        translations = translator.translate([words.text for words in sources], bar="translating")
-        found = inspection.align_translations(translator, sources, translations, arguments.words, rule, reverse)
-    else:
-        found = inspection.align(translator, sources, targets, rule, reverse)
-    _warn(f"read from: {translator.reading}" + (f"; the reverse: {reverse.reading}" if reverse else ""))
-    if wanted is not None:
-        _print_worths(inspection.judge(found, wanted, arguments.gold, rule))
-    elif arguments.format == "npz":
-        alignment.write_npz(sys.stdout.buffer, (line.forward for line in found))
-    else:
-        for line in found:
-            print(
-                alignment.pharaoh(line.links)
-                if arguments.format == "pharaoh"
-                else alignment.soft(line.forward)
-                if arguments.format == "soft"
-                else alignment.as_json(line.forward, line.links, translator.reading)
-            )
-    return 0
-
-
-def _alignment_translators(arguments: argparse.Namespace) -> tuple["Translator", "Translator | None"]:
-    """The run's translator, reading alignments as is asked, and that of the reverse run, if one is given."""
-    from dataclasses import replace
-
-    from nmt.models.base import Extraction
-
-    translator = _translator(arguments)
-    reverse = _translator(arguments, arguments.reverse) if arguments.reverse else None
-    for own, run in ((translator, arguments.run), (reverse, arguments.reverse)):
-        if own is not None and own.extraction is None and own.aligner is None:
-            raise InputError(
-                f"{run.absolute()}: this model has no attention, so there is no alignment to read; an aligner can be "
-                f"taught: nmt teach {run}"
-            )
-    if arguments.layer is None:
-        if arguments.head is not None or arguments.shift or arguments.norms:
-            raise InputError("--head, --shift and --norms say how to read a layer's attention: give --layer, too")
-        return translator, reverse
-    model = translator.model
-    for name, value, most in (
-        ("layer", arguments.layer, model.attention_layers),
-        ("head", arguments.head, model.attention_heads),
-    ):
-        if value is not None and value > most:
-            raise InputError(f"--{name} {value}: the model has {most}")
-    head = None if arguments.head is None else arguments.head - 1
-    extraction = Extraction(arguments.layer - 1, head, arguments.shift, arguments.norms)
-    return replace(translator, extraction=extraction, aligner=None), reverse
-
-
-def _words_of_pairs(arguments: argparse.Namespace) -> tuple[list["Words"], list["Words"] | None]:
-    from nmt.inspection import line_words
-    from nmt.lines import read_lines
-
-    if arguments.target is None:
-        if arguments.target_words:
-            raise InputError("--target-words: these are words of given translations; give --target, too")
-        lines = read_lines(arguments.source)
-        return line_words(lines, arguments.words, arguments.source_words, str(arguments.source)), None
-    sources, targets = _pairs(arguments)
-    return (
-        line_words(sources, arguments.words, arguments.source_words, str(arguments.source)),
-        line_words(targets, arguments.words, arguments.target_words, str(arguments.target)),
-    )
-
-
-def _choose(
-    arguments: argparse.Namespace,
-    translator: "Translator",
-    reverse: "Translator | None",
-    sources: list["Words"],
-    targets: list["Words"] | None,
-) -> int:
-    from nmt.choosing import choose
-    from nmt.runs import Run
-
-    if reverse is None or targets is None:
-        raise InputError("--choose lets two directions decide: give --reverse RUN, and pairs by --source and --target")
-    if translator.extraction is None or reverse.extraction is None:
-        raise InputError("--choose: one of the models has no attention")
-    choice = choose(translator, reverse, sources, targets)
-    print(f"links agree by F1 {choice.agreement:.1%} on these pairs, {choice.by_chance:.1%} on mismatched ones")
-    for run, extraction in ((arguments.run, choice.forward), (arguments.reverse, choice.backward)):
-        print(f"{run}: {extraction}; kept in {Run(run).save_extraction(extraction)}")
-    return 0
-
-
-def _scan(
-    arguments: argparse.Namespace,
-    translator: "Translator",
-    sources: list["Words"],
-    targets: list["Words"] | None,
-    gold: list["Gold"] | None,
-) -> int:
-    from nmt.choosing import scan
-
-    if gold is None or targets is None:
-        raise InputError("--scan tries every way to read attention against gold: give --target FILE and --gold FILE")
-    found = scan(translator, sources, targets, gold)
-    _print_worths(sorted(((str(one), own) for one, own in found.items()), key=lambda item: item[1].error_rate))
-    return 0
-
-
-def _print_worths(worths: list[tuple[str, "Worth"]]) -> None:
-    from nmt.tables import Column, Table
-
-    columns = [Column("", number=False), Column("error rate"), Column("precision"), Column("recall")]
-    rows = [[name, *(f"{x:.1%}" for x in (own.error_rate, own.precision, own.recall))] for name, own in worths]
-    print("\n".join(Table(columns, rows).text()))
-
-
-def teach(arguments: argparse.Namespace) -> int:
-    """Teach a run's aligner, and print where it is and what it was taught by."""
-    from nmt import preparation, teaching
-    from nmt.checkpoint import weights_of
-    from nmt.corpus import load_training_corpus
-    from nmt.lines import read_pairs
-    from nmt.runs import Run
-
-    run = Run(arguments.run)
-    config, translator = run.config(), _translator(arguments)
-    preparation.check_training_text(run, config)
-    corpus = load_training_corpus(config.data, translator.subwords)
-    lines = teaching.choose_lines(corpus)
-    links = None
-    if arguments.links:
-        pairs = read_pairs(config.data.train)
-        links = teaching.given_links(arguments.links, pairs, lines.tolist(), arguments.words, translator)
-    by = arguments.links or "counts of the pieces that stand in the same lines"
-    print(f"teaching on {len(lines):,} of {len(corpus.kept):,} pairs, by {by}", flush=True)
-    aligner = teaching.teach(translator, corpus, lines, links, config.training.seed)
-    parameters = sum(weight.numel() for weight in aligner.parameters())
-    print(f"done     {parameters:,} parameters in {run.save_aligner(weights_of(aligner), arguments.checkpoint)}")
-    print(f"next     nmt align {run.path} --source FILE --target FILE")
     return 0
 
 
@@ -343,7 +187,7 @@ def diff(arguments: argparse.Namespace) -> int:
     for line in differences(first.config(), second.config()):
         print(line)
     if first.facts()["training_text"] != second.facts()["training_text"]:
-        _warn("their training text differs, too: see training_text in their run.json")
+        warn("their training text differs, too: see training_text in their run.json")
     return 0
 
 
@@ -368,12 +212,13 @@ def export(arguments: argparse.Namespace) -> int:
     from nmt.runs import Run
     from nmt.translator import Translator
 
-    translator = Translator.load(Run(arguments.run), arguments.checkpoint, hardware.choose_device("cpu"), warn=_warn)
+    translator = Translator.load(Run(arguments.run), arguments.checkpoint, hardware.choose_device("cpu"), warn=warn)
     print(export_ctranslate2(translator.model, translator.subwords, translator.search, arguments.folder))
     return 0
 
 
-def _pairs(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
+def read_pairs_of(arguments: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """The lines of --source and --target."""
     from nmt.config import FilePair
     from nmt.lines import read_pairs
 
