@@ -1,26 +1,24 @@
-"""The page that compares systems: one HTML file that loads nothing, and is read from a disk or an e-mail."""
+"""The page that compares systems."""
 
-import base64
-import hashlib
-import json
 import math
 import time
 from collections.abc import Sequence
-from importlib.resources import files
-from string import Template
 from typing import Any
 
 from nmt import comparison
 from nmt.alignment import Words, split_words
 from nmt.evaluation import Evaluation, TestResult
+from nmt.page import page_text
 from nmt.systems import System
 from nmt.tables import charts, differences_table, phrase_table, runs_table, scores_table, signatures, verdict
 
 MOST_SENTENCES = 5000  # on the page: more make a browser slow
-SCRIPTS = ("elements.js", "charts.js", "sentence.js", "page.js")
 LEAST_WEIGHT = 0.1  # of a link that the page shows
-# JSON within <script>: "<" could close the element or open a comment; the other two end a line in old JavaScript.
-ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<\u2028\u2029"})
+STYLES = ("shared/page.css", "report/page.css")
+SCRIPTS = (
+    *("shared/elements.js", "shared/systems.js", "report/charts.js", "report/sentence.js"),
+    *("shared/gallery.js", "report/page.js"),
+)
 
 
 def report_page(data: dict[str, Any]) -> str:
@@ -41,14 +39,7 @@ def report_page(data: dict[str, Any]) -> str:
           source; alignment: {source, target, links} or None. Its source and target are the texts cut into words
           and what stands between them, a link is index into source, index into target, weight in percent.
     """
-    style, script = _read("page.css"), "\n".join(map(_read, SCRIPTS))
-    return Template(_read("page.html")).substitute(
-        style=style,
-        style_hash=_hash(style),
-        script=script,
-        script_hash=_hash(script),
-        data=json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(ESCAPES),
-    )
+    return page_text("report/page.html", STYLES, SCRIPTS, data)
 
 
 def page_data(evaluation: Evaluation) -> dict[str, Any]:
@@ -176,12 +167,3 @@ def _cut(line: Words) -> tuple[list[str], list[int]]:
         parts.append(line.text[start:stop])
         end = stop
     return [*parts, line.text[end:]] if end < len(line.text) else parts, words
-
-
-def _read(name: str) -> str:
-    return (files("nmt") / "report_page" / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    """What a content security policy calls a text that may run: nothing else on the page does."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,9 +1,11 @@
 """What several tests share: small models of both kinds, batches with padding, and a place to give commands in."""
 
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -15,6 +17,9 @@ from nmt.models import build_model
 from nmt.models.base import Seq2Seq
 from nmt.subwords import PAD
 from tests.place import MODELS, Outcome, Place, write_corpus
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 VOCABULARY = 23  # first free id: 5
 
@@ -134,3 +139,20 @@ def give(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         return Outcome(code, captured.out, captured.err)
 
     return given
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Chromium, for pages."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium")
+    if path is None:
+        reason = "Pages are tested in Chromium, which is not installed: apt-get install chromium"
+        if "CI" in os.environ:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

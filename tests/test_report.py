@@ -1,19 +1,17 @@
 """The page: what one reads and does on it, in a real browser."""
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from nmt.report import report_page
+from tests.chromium import CONTRASTS, Reader, Scripts, background, reading
 
 NAMES = ["rnn", "rnn-deep", "transformer"]
 ATTACK = "</script><script>alert(1)</script> <!-- <img src=x onerror=alert(2)> <b>&amp;\u2028$style"
@@ -100,46 +98,10 @@ def some_data(sentences: int = len(PAIRS)) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        reason = "The page is tested in Chromium, which is not installed: apt-get install chromium"
-        if "CI" in os.environ:
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-class Reader:
-    """Opens pages, and sees to it that none says an error, opens a dialog, or loads anything but itself."""
-
-    def __init__(self, browser: Browser, folder: Path) -> None:
-        self.browser, self.file, self.seen = browser, folder / "report.html", list[str]()
-
-    def open(self, data: dict[str, Any], hash: str = "", **options: Any) -> Page:
-        self.file.write_text(report_page(data), encoding="utf-8")
-        context = self.browser.new_context(**options)
-        context.set_default_timeout(5000)
-        page = context.new_page()
-        page.on("console", lambda message: self.seen.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: self.seen.append(f"error: {error}"))
-        page.on("request", lambda request: self.seen.append(f"request: {request.url}"))
-        page.on("dialog", lambda dialog: (self.seen.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.goto(self.file.as_uri() + hash)
-        return page
-
-
 @pytest.fixture
 def reader(browser: Browser, tmp_path: Path) -> Iterator[Reader]:
-    reader = Reader(browser, tmp_path)
-    yield reader
-    for context in browser.contexts:
-        context.close()
-    assert {seen.partition("#")[0] for seen in reader.seen} <= {f"request: {reader.file.as_uri()}"}
+    with reading(browser, tmp_path, report_page) as reader:
+        yield reader
 
 
 def sentence(page: Page, line: int) -> Locator:
@@ -170,28 +132,6 @@ def lit(page: Page) -> list[tuple[int, str, int]]:
             word.textContent, Number(word.dataset.weight)])"""
     )
     return [tuple(each) for each in found]
-
-
-def background(page: Page) -> str:
-    return page.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
-
-
-class Scripts(HTMLParser):
-    """What a parser of HTML finds: attributes that load something, and the texts of scripts."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.loading, self.tags, self.data = list[str](), list[str](), list[str]()
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        loading = re.compile("src|href|action|style|on.*")
-        self.loading += [name for name, _ in attributes if loading.fullmatch(name)]
-
-    def handle_data(self, data: str) -> None:
-        self.data.append(data)
 
 
 def test_the_file_holds_everything_and_names_nothing_else() -> None:
@@ -436,31 +376,6 @@ def test_keys_move_between_sentences_and_words(reader: Reader) -> None:
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement === document.body")
     assert page.locator("article[tabindex='0']").count() == 1  # one stop of Tab for all sentences
-
-
-# Contrast of each text with what it stands on, by the formula of WCAG 2.2; a canvas turns any colour into bytes.
-CONTRASTS = """() => {
-  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const bytes = colours => {
-    canvas.fillStyle = "white";
-    for (const colour of ["white", ...colours]) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
-    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  };
-  const luminance = rgb => rgb.map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
-  for (let node; node = walker.nextNode();) {
-    const element = node.parentElement;
-    if (!node.data.trim() || !element.checkVisibility()) continue;
-    const grounds = [];
-    for (let each = element; each; each = each.parentElement) grounds.unshift(getComputedStyle(each).backgroundColor);
-    const style = getComputedStyle(element);
-    const ink = element.ownerSVGElement ? style.fill : style.color;
-    const [a, b] = [luminance(bytes(grounds)), luminance(bytes([...grounds, ink]))].sort((a, b) => b - a);
-    found.push([(a + 0.05) / (b + 0.05), node.data.trim().slice(0, 40)]);
-  }
-  return found;
-}"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,13 +1,6 @@
-"use strict";
+/* Systems and tables. */
 
-/* The page is drawn by elements.js, charts.js, sentence.js and page.js, in one script. */
-
-const data = JSON.parse(document.getElementById("data").textContent);
 const names = data.systems.map((system) => system.name);
-const choices = document.getElementById("choices");
-const axes = document.getElementById("axes");
-const list = document.getElementById("list");
-const more = document.getElementById("more");
 const SHAPES = [
   "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", // circle, square, triangle, diamond, plus
   "M-3.7-3.7h7.4v7.4h-7.4z",
@@ -16,36 +9,6 @@ const SHAPES = [
   "M-1.6-4.8h3.2v3.2h3.2v3.2h-3.2v3.2h-3.2v-3.2h-3.2v-3.2h3.2z",
 ];
 const COLOURS = 6; // .s0 to .s5 of the style
-
-/* Elements. Text of the data becomes text nodes and attributes, never markup. */
-
-function fill(element, attributes, children) {
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-function html(tag, attributes = {}, ...children) {
-  return fill(document.createElement(tag), attributes, children);
-}
-
-function svg(tag, attributes = {}, ...children) {
-  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
-}
-
-function show(id, ...children) {
-  document.getElementById(id).replaceChildren(...children);
-}
-
-function number(value) {
-  return value.toLocaleString("en", { maximumFractionDigits: 4 });
-}
-
-function tenth(value) {
-  return value.toFixed(1);
-}
-
-/* Systems, tables. */
 
 function swatch(system) {
   const path = svg("path", { d: SHAPES[system % SHAPES.length] });
