@@ -16,7 +16,7 @@ from tqdm import tqdm
 from nmt.batching import Rows, pad, plan_in_order_of_length
 
 # Rounds of the models without and with jumps. Error rates of links over 0.3 on the toy corpus: 9.4 % after 10 rounds
-# without jumps, 8.3 after 5, 8.2 after 2. More rounds fit rare words too closely: on 10,000 pairs of Europarl 1, 2 and 3
+# without jumps, 8.3 after 5, 8.2 after 2. More rounds fit rare words too closely: on 10,000 pairs of Europarl 1, 2, 3
 # rounds with jumps had 23.5, 24.9 and 26.1 %, on the toy corpus 2 and 4 had 7.8 and 7.6.
 ROUNDS, ROUNDS_WITH_JUMPS = 2, 2
 NOTHING = 0.1  # probability that a target piece stands for no source piece

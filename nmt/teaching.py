@@ -17,6 +17,7 @@ from nmt.corpus import TrainingCorpus
 from nmt.gold import read_gold
 from nmt.hmm import align_pieces
 from nmt.lines import TextPairs
+from nmt.subwords import PAD
 from nmt.translator import Translator
 
 UPDATES, WARMUP, LEARNING_RATE = 1000, 50, 3e-3
@@ -86,7 +87,7 @@ def teach(
             with torch.no_grad():
                 memory = model.encode(batch.source)
                 features = model.decode(memory, batch.target_in)
-            pieces = batch.target_out != 0
+            pieces = batch.target_out != PAD
             choices = aligner(memory, features, pieces)
             wanted = _wanted([links[row] for row in own], memory.mask.shape[1], pieces.shape[1]).to(device)
             loss = torch.zeros((), device=device)
