@@ -44,10 +44,11 @@ from nmt.tables import (
 )
 from nmt.translator import Translation
 
-CAPTION = (
-    "Each row: where the model looked when it predicted that word, which is not yet an alignment. </s>: nowhere. "
-    "Reference: {reference}"
+OF_ATTENTION = (
+    "Each row: where the model looked when it predicted that word, which is not yet an alignment. </s>: nowhere."
 )
+OF_ALIGNERS = "Each row: with which words the trained aligner puts that word. </s>: with none."
+OF_BOTH = f"{OF_ATTENTION} Of a trained aligner: with which words it puts that word."
 
 
 def leave(evaluation: Evaluation, out: Path | None, heatmaps: int) -> str:
@@ -224,7 +225,7 @@ def _draw(systems: Sequence[System], test: TestResult, lines: Sequence[int], out
         found = test.results[system.name].first.translations or []
         translations = [found[line] for line in lines]
         translator = system.members[0].translator
-        if translator.extraction is None:
+        if translator.extraction is None and translator.aligner is None:
             for row, source, translation in zip(panels, sources, translations, strict=True):
                 note = "this model has no attention"
                 row.append(Panel(system.name, source.split(), translation.text.split(), [], note))
@@ -233,8 +234,10 @@ def _draw(systems: Sequence[System], test: TestResult, lines: Sequence[int], out
         for row, attention in zip(panels, aligned, strict=True):
             title = f"{system.name}: {translator.reading}"
             row.append(Panel(title, attention.source.texts, attention.target.texts, attention.weights.tolist()))
+    aligners = [member.translator.aligner is not None for system in systems for member in system.members[:1]]
+    caption = OF_ALIGNERS if all(aligners) else OF_BOTH if any(aligners) else OF_ATTENTION
     for row, line in zip(panels, lines, strict=True):
-        figure = draw_heatmaps(row, CAPTION.format(reference=test.pairs.targets[line]))
+        figure = draw_heatmaps(row, f"{caption} Reference: {test.pairs.targets[line]}")
         for suffix in ("png", "svg"):
             _folder(out / "heatmaps")
             save_figure(figure, out / "heatmaps" / f"{test.name}-{line + 1:05d}.{suffix}")
