@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmt.commands import load_translator, read_pairs_of, warn
@@ -9,14 +10,20 @@ from nmt.config import InputError
 
 if TYPE_CHECKING:
     from nmt.alignment import Words
+    from nmt.alignment_page import Named
     from nmt.gold import Gold, Worth
+    from nmt.inspection import Rule
     from nmt.translator import Translator
 
 
 def align(arguments: argparse.Namespace) -> int:
-    """Print the word links of each pair of lines, or what links are worth against gold."""
+    """Print the word links of each pair of lines, or what links are worth against gold, or write a page of them."""
     from nmt import alignment, gold, inspection
 
+    if arguments.beside and not arguments.page:
+        raise InputError("--beside: another run is shown beside this one on a page only; give --page FILE.html, too")
+    if arguments.page and (arguments.scan or arguments.choose or arguments.format != "pharaoh"):
+        raise InputError("--page writes a page in place of what --scan, --choose and --format print: give one of these")
     translator, reverse = _translators(arguments)
     sources, targets = _words_of_pairs(arguments)
     if arguments.choose:
@@ -30,6 +37,8 @@ def align(arguments: argparse.Namespace) -> int:
         return _scan(arguments, translator, sources, targets, wanted)
     threshold = translator.threshold if arguments.threshold is None else arguments.threshold
     rule = inspection.Rule(threshold, arguments.combine)
+    if arguments.page:
+        return _write_page(arguments, translator, reverse, sources, targets, rule, wanted)
     if targets is None:
         translations = translator.translate([words.text for words in sources], bar="translating")
         found = inspection.align_translations(translator, sources, translations, arguments.words, rule, reverse)
@@ -61,11 +70,8 @@ def _translators(arguments: argparse.Namespace) -> tuple["Translator", "Translat
     translator = load_translator(arguments)
     reverse = load_translator(arguments, arguments.reverse) if arguments.reverse else None
     for own, run in ((translator, arguments.run), (reverse, arguments.reverse)):
-        if own is not None and own.extraction is None and own.aligner is None:
-            raise InputError(
-                f"{run.absolute()}: this model has no attention, so there is no alignment to read; an aligner can be "
-                f"taught: nmt teach {run}"
-            )
+        if own is not None:
+            _check_aligns(own, run)
     if arguments.layer is None:
         if arguments.head is not None or arguments.shift or arguments.norms:
             raise InputError("--head, --shift and --norms say how to read a layer's attention: give --layer, too")
@@ -80,6 +86,14 @@ def _translators(arguments: argparse.Namespace) -> tuple["Translator", "Translat
     head = None if arguments.head is None else arguments.head - 1
     extraction = Extraction(arguments.layer - 1, head, arguments.shift, arguments.norms)
     return replace(translator, extraction=extraction, aligner=None), reverse
+
+
+def _check_aligns(translator: "Translator", run: Path) -> None:
+    if translator.extraction is None and translator.aligner is None:
+        raise InputError(
+            f"{run.absolute()}: this model has no attention, so there is no alignment to read; an aligner can be "
+            f"taught: nmt teach {run}"
+        )
 
 
 def _words_of_pairs(arguments: argparse.Namespace) -> tuple[list["Words"], list["Words"] | None]:
@@ -133,6 +147,77 @@ def _scan(
     found = scan(translator, sources, targets, gold)
     _print_worths(sorted(((str(one), own) for one, own in found.items()), key=lambda item: item[1].error_rate))
     return 0
+
+
+def _write_page(
+    arguments: argparse.Namespace,
+    translator: "Translator",
+    reverse: "Translator | None",
+    sources: list["Words"],
+    targets: list["Words"] | None,
+    rule: "Rule",
+    gold: list["Gold"] | None,
+) -> int:
+    from nmt import inspection
+    from nmt.alignment_page import MOST_PAIRS, alignment_page, page_data
+    from nmt.gold import check_gold
+    from nmt.lines import write_lines
+
+    if gold is not None and len(gold) != len(sources):
+        raise InputError(f"{arguments.gold.absolute()}: {len(gold):,} lines of gold links, but {len(sources):,} pairs")
+    runs, backwards = _runs_of_page(arguments, translator, reverse, rule)
+    shown, judges = sources[:MOST_PAIRS], None if gold is None else gold[:MOST_PAIRS]
+    if targets is None:
+        translations = translator.translate([words.text for words in shown], bar="translating")
+        found = inspection.align_translations(translator, shown, translations, arguments.words, rule, reverse)
+    else:
+        translations = None
+        found = inspection.align(translator, shown, targets[:MOST_PAIRS], rule, reverse)
+    aligned = list(found)
+    if judges is not None:
+        check_gold(judges, [line.forward for line in aligned], arguments.gold)
+    of = f"{arguments.source} and {arguments.target or f'its translations by {runs[0].name}'}"
+    data = page_data(aligned, translations, runs, backwards, judges, of, len(sources))
+    write_lines(arguments.page, alignment_page(data).split("\n"))
+    print(f"page     {arguments.page}")
+    return 0
+
+
+def _runs_of_page(
+    arguments: argparse.Namespace, translator: "Translator", reverse: "Translator | None", rule: "Rule"
+) -> tuple[list["Named"], "Named | None"]:
+    """The run and those beside it, and the reverse, each under a name of its own."""
+    from dataclasses import replace
+
+    from nmt.alignment_page import Named
+    from nmt.runs import Run
+
+    found = [(arguments.run, translator, rule)]
+    data = Run(arguments.run).config().data
+    for path in arguments.beside:
+        own = load_translator(arguments, path)
+        _check_aligns(own, path)
+        other = Run(path).config().data
+        if (other.source_language, other.target_language) != (data.source_language, data.target_language):
+            raise InputError(
+                f"--beside {path}: translates {other.source_language} to {other.target_language}, but "
+                f"{arguments.run} {data.source_language} to {data.target_language}; the other direction goes by "
+                "--reverse"
+            )
+        threshold = own.threshold if arguments.threshold is None else arguments.threshold
+        found.append((path, own, replace(rule, threshold=threshold)))
+    if reverse is not None:
+        found.append((arguments.reverse, reverse, rule))
+    names = [Run(path).name for path, _, _ in found]
+    if len(set(names)) < len(names):  # runs of one name in several folders
+        names = [str(path) for path, _, _ in found]
+    if len(set(names)) < len(names):
+        raise InputError("--page: a run is given twice; each has one place on the page")
+    named = [
+        Named(name, Run(path), own, own_rule, arguments.threshold)
+        for name, (path, own, own_rule) in zip(names, found, strict=True)
+    ]
+    return (named, None) if reverse is None else (named[:-1], named[-1])
 
 
 def _print_worths(worths: list[tuple[str, "Worth"]]) -> None:

@@ -208,6 +208,17 @@ def _add_align(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     align.add_argument(
         "--choose", action="store_true", help="keep the layer, head and shift by which two directions agree most"
     )
+    align.add_argument(
+        "--page", type=Path, metavar="FILE", help="write a page of heatmaps and links (.html) instead of printing"
+    )
+    align.add_argument(
+        "--beside",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="another run of this direction, to be shown beside it on the page; may be given several times",
+    )
     align.set_defaults(command=align_commands.align)
     return align
 

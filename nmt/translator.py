@@ -182,14 +182,18 @@ class Translator:
     def _align(
         self, sources: Sequence[Words], targets: Sequence[Pieces], target_words: Sequence[Words]
     ) -> Iterator[WordAttention]:
-        pieces = [self.subwords.source.encode_pieces(words.text) for words in sources]
-        found: list[Matrix] = [np.empty(0)] * len(sources)
-        cut = self._cut_pairs(pieces, targets)
-        for rows, batch in self._batches(cut):
-            for row, weights in zip(rows, self._piece_attention(batch, [cut[row] for row in rows]), strict=True):
+        cut = self.cut_pairs([self.subwords.source.encode_pieces(words.text) for words in sources], targets)
+        words = zip(sources, target_words, strict=True)
+        for own, (source, target), into in zip(self.read(cut), cut, words, strict=True):
+            yield to_words(own, source, target, into)
+
+    def read(self, pairs: Sequence[Pair]) -> list[Matrix]:
+        """(T, S) of each pair of pieces, the source's `</s>` last: what its alignment is read from."""
+        found: list[Matrix] = [np.empty(0)] * len(pairs)
+        for rows, batch in self._batches(pairs):
+            for row, weights in zip(rows, self._piece_attention(batch, [pairs[row] for row in rows]), strict=True):
                 found[row] = weights
-        for own, (source, target), words in zip(found, cut, zip(sources, target_words, strict=True), strict=True):
-            yield to_words(own, source, target, words)
+        return found
 
     @torch.no_grad()
     def _piece_attention(self, batch: Batch, pairs: Sequence[Pair]) -> Iterator[Matrix]:
@@ -212,7 +216,7 @@ class Translator:
         self, sources: Sequence[Pieces], targets: Sequence[Pieces], layers: Sequence[int]
     ) -> Iterator[tuple[int, Matrix, Matrix]]:
         """A row, its cross-attention (L, H, T + 1, S) and its value products (L, S, H, H), in no order; T: pieces."""
-        cut = self._cut_pairs(sources, targets)
+        cut = self.cut_pairs(sources, targets)
         for rows, batch in self._batches(cut):
             memory = self.model.encode(batch.source)
             pairs = [cut[row] for row in rows]
@@ -235,7 +239,8 @@ class Translator:
                 None if products is None else products[row, :, :width],
             )
 
-    def _cut_pairs(self, sources: Sequence[Pieces], targets: Sequence[Pieces]) -> list[Pair]:
+    def cut_pairs(self, sources: Sequence[Pieces], targets: Sequence[Pieces]) -> list[Pair]:
+        """Pairs of pieces, none longer than search.max_length."""
         return [
             (self._cut_pieces(source, number), self._cut_pieces(target, number))
             for number, (source, target) in enumerate(zip(sources, targets, strict=True), 1)

@@ -1,0 +1,196 @@
+/* A panel: the heatmap of a grid, with gold and links, and the cell that one points at. */
+
+const SIZES = { large: 20, middle: 14, small: 8 }; // pixels: side of a cell
+const MANY = 32; // columns or rows, from which on cells are smaller
+const LONGEST = 18; // graphemes of a label
+const SLANT = 60; // degrees: of the labels above
+const FAINTEST = 0.5 / 255; // weight of a cell that is drawn
+const graphemes = new Intl.Segmenter();
+const ruler = document.createElement("canvas").getContext("2d");
+const panels = new WeakMap(); // of an svg: {grid, texts, size, left, top, cell}
+
+function charactersOf(sentence) {
+  return (sentence.characters ??= [[...sentence.source], [...sentence.target]]);
+}
+
+function textOf(characters, span) {
+  return span ? characters.slice(...span).join("") : "</s>";
+}
+
+function labelOf(text) {
+  // Spaces are seen, as a piece may begin with one; a byte of a character has no text of its own.
+  const parts = [...graphemes.segment(text.replace(/\s/gu, "␣"))].map(({ segment }) => segment);
+  if (!parts.length) return "·";
+  return parts.length > LONGEST ? `${parts.slice(0, LONGEST).join("")}…` : parts.join("");
+}
+
+function measure(labels) {
+  ruler.font = `bold 12px ${getComputedStyle(document.body).fontFamily}`;
+  return labels.map((label) => ruler.measureText(label).width);
+}
+
+function layOut(grid, texts, labelled) {
+  const many = Math.max(grid.rows.length, grid.columns.length) > MANY;
+  const size = labelled ? SIZES[many ? "middle" : "large"] : SIZES.small;
+  const [wide, high] = [grid.columns.length * size, grid.rows.length * size];
+  if (!labelled) return { size, left: 1, top: 1, width: wide + 2, height: high + 2 };
+  const [rows, columns] = [measure(texts.rows.map(labelOf)), measure(texts.columns.map(labelOf))];
+  const angle = (SLANT * Math.PI) / 180;
+  const left = Math.ceil(Math.max(0, ...rows)) + 8;
+  const top = Math.ceil(Math.max(0, ...columns) * Math.sin(angle)) + 14;
+  const over = columns.map((length, i) => (i + 0.5) * size + length * Math.cos(angle) + 10 - wide);
+  return { size, left, top, width: left + wide + Math.ceil(Math.max(2, ...over)), height: top + high + 2 };
+}
+
+function drawLabels(texts, { size, left, top }) {
+  return [
+    ...texts.rows.map((text, i) => svg("text", { class: "row", "text-anchor": "end", x: left - 6,
+      y: top + (i + 0.5) * size + 4 }, labelOf(text))),
+    ...texts.columns.map((text, i) => svg("text", { class: "column",
+      transform: `translate(${left + (i + 0.5) * size + 3} ${top - 6}) rotate(${-SLANT})` }, labelOf(text))),
+  ];
+}
+
+function drawCells({ weights }, { size, left, top }) {
+  return weights.flatMap((row, r) => row.flatMap((weight, c) => (weight < FAINTEST ? [] : [
+    svg("rect", { x: left + c * size, y: top + r * size, width: size, height: size, "fill-opacity": weight.toFixed(3) }),
+  ])));
+}
+
+function drawLines({ rows, columns }, { size, left, top }) {
+  const [right, bottom] = [left + columns.length * size, top + rows.length * size];
+  // Between small cells there would be more lines than cells.
+  const steps = ({ length }) => (size > SIZES.small ? [...Array(length + 1).keys()] : [0, length]);
+  return svg("path", { class: "lines", d: [
+    ...steps(rows).map((i) => `M${left} ${top + i * size}H${right}`),
+    ...steps(columns).map((i) => `M${left + i * size} ${top}V${bottom}`),
+  ].join("") });
+}
+
+function drawLinks(sentence, grid, { size, left, top }, links) {
+  // A word may have several rows or columns: gold outlines them all, a link stands in the cell of the most weight.
+  const [columns, rows] = [grid.columns, grid.rows].map((spans, side) => blocksOf(spans, sentence.words[side]));
+  const blocks = (text) => linksOf(text).map(([i, j]) => [columns[i], rows[j]])
+    .filter(([across, down]) => across && down); // no words beyond what a model reads
+  const outline = (kind) => ([across, down]) => svg("rect", { class: kind,
+    x: left + across[0] * size + 1.5, width: (across[1] - across[0] + 1) * size - 3,
+    y: top + down[0] * size + 1.5, height: (down[1] - down[0] + 1) * size - 3 });
+  const dot = ([across, down]) => {
+    let [best, row, column] = [-1, 0, 0];
+    for (let r = down[0]; r <= down[1]; r++) {
+      for (let c = across[0]; c <= across[1]; c++) {
+        if (grid.weights[r][c] > best) [best, row, column] = [grid.weights[r][c], r, c];
+      }
+    }
+    return svg("circle", { class: "link", r: Math.max(1.5, size / 7), cx: left + (column + 0.5) * size,
+      cy: top + (row + 0.5) * size });
+  };
+  const { possible, sure } = sentence.gold ?? { possible: "", sure: "" };
+  return [...blocks(possible).map(outline("possible")), ...blocks(sure).map(outline("sure")), ...blocks(links).map(dot)];
+}
+
+function drawPanel(sentence, grid, links, title, labelled) {
+  const [source, target] = charactersOf(sentence);
+  const texts = {
+    rows: grid.rows.map((span) => textOf(target, span)),
+    columns: grid.columns.map((span) => textOf(source, span)),
+  };
+  const place = layOut(grid, texts, labelled);
+  const { width, height, size } = place;
+  const label = `Heatmap: ${title}. ${grid.rows.length} rows, ${grid.columns.length} columns; arrow keys tell weights.`;
+  const cursor = svg("rect", { class: "cursor", width: size, height: size, visibility: "hidden" });
+  const panel = svg("svg", { class: labelled ? "panel" : "panel small", width, height,
+    viewBox: `0 0 ${width} ${height}`, role: "img", tabindex: "0", "aria-label": label },
+    ...(labelled ? drawLabels(texts, place) : []),
+    svg("g", { class: "cells" }, ...drawCells(grid, place)), drawLines(grid, place),
+    ...drawLinks(sentence, grid, place, links), cursor);
+  panels.set(panel, { sentence, grid, texts, ...place });
+  return panel;
+}
+
+/* The cell that one points at, and the same in the other panels of the sentence. */
+
+const tip = document.getElementById("tip");
+
+function cellAt(panel, x, y) {
+  const { grid, left, top, size } = panels.get(panel);
+  const at = new DOMPoint(x, y).matrixTransform(panel.getScreenCTM().inverse());
+  const [row, column] = [Math.floor((at.y - top) / size), Math.floor((at.x - left) / size)];
+  return row in grid.rows && column in grid.columns ? [row, column] : null;
+}
+
+function sameSpan(spans, span) {
+  // Others may be cut otherwise: the one in which this one's middle lies.
+  if (!span) return spans.indexOf(null);
+  const middle = (span[0] + span[1]) / 2;
+  const same = spans.findIndex((each) => each && each[0] === span[0] && each[1] === span[1]);
+  return same >= 0 ? same : spans.findIndex((each) => each && each[0] <= middle && middle < each[1]);
+}
+
+function mark(panel, row, column) {
+  const { grid, left, top, size } = panels.get(panel);
+  const there = row in grid.rows && column in grid.columns;
+  const cursor = panel.querySelector(".cursor");
+  cursor.setAttribute("visibility", there ? "visible" : "hidden");
+  cursor.setAttribute("x", left + column * size);
+  cursor.setAttribute("y", top + row * size);
+  for (const each of panel.querySelectorAll("text.here")) each.classList.remove("here");
+  panel.querySelectorAll("text.row")[row]?.classList.add("here");
+  panel.querySelectorAll("text.column")[column]?.classList.add("here");
+  const value = there ? grid.weights[row][column].toFixed(2) : "";
+  panel.closest("figure").querySelector(".value").textContent = value;
+  return value;
+}
+
+function lightCell(panel, [row, column], x, y) {
+  const own = panels.get(panel);
+  own.cell = [row, column];
+  for (const other of panel.closest("#list").querySelectorAll("svg.lit")) if (other !== panel) dimPanel(other);
+  for (const other of panel.closest("article").querySelectorAll("svg.panel")) {
+    const { grid } = panels.get(other);
+    const cell = other === panel ? [row, column]
+      : [sameSpan(grid.rows, own.grid.rows[row]), sameSpan(grid.columns, own.grid.columns[column])];
+    other.classList.add("lit");
+    mark(other, ...cell);
+  }
+  const [source, target] = [own.texts.columns[column], own.texts.rows[row]];
+  tip.replaceChildren(html("bdi", {}, source), " → ", html("bdi", {}, target), " ",
+    html("b", {}, own.grid.weights[row][column].toFixed(2)));
+  tip.hidden = false;
+  const room = document.documentElement.clientWidth - tip.offsetWidth - 4;
+  tip.style.left = `${Math.max(4, Math.min(x + 14, room))}px`;
+  tip.style.top = `${y + 18 + tip.offsetHeight > innerHeight ? y - 12 - tip.offsetHeight : y + 18}px`;
+  markTexts(panel.closest("article"), own.grid.columns[column], own.grid.rows[row]);
+}
+
+function lightByKey(panel, row, column) {
+  const { grid, left, top, size } = panels.get(panel);
+  if (!(row in grid.rows && column in grid.columns)) return;
+  const cell = panel.querySelector(".cursor");
+  mark(panel, row, column);
+  cell.scrollIntoView({ block: "nearest", inline: "nearest" });
+  const at = new DOMPoint(left + (column + 0.5) * size, top + (row + 0.5) * size).matrixTransform(panel.getScreenCTM());
+  lightCell(panel, [row, column], at.x, at.y);
+}
+
+function dimPanel(panel) {
+  panel.classList.remove("lit");
+  mark(panel, -1, -1);
+}
+
+function dim() {
+  for (const panel of list.querySelectorAll("svg.lit")) dimPanel(panel);
+  tip.hidden = true;
+  CSS.highlights?.delete("here");
+}
+
+function markTexts(article, ...spans) {
+  // The words in the running text: an order of reading that a grid does not show.
+  if (!CSS.highlights) return;
+  const ranges = [...article.querySelectorAll(".text")].flatMap((box, side) => {
+    const span = spans[side];
+    const units = (count) => [...box.textContent].slice(0, count).join("").length;
+    return span ? [rangeOf(box, units(span[0]), units(span[1]))] : [];
+  });
+  CSS.highlights.set("here", new Highlight(...ranges));
+}
