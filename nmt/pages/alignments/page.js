@@ -1,7 +1,7 @@
 /* Which sentences are shown, in which order, and what of each. */
 
 const BATCH = 8; // sentences drawn at once, of maybe a hundred heatmaps each; the next as the reader nears their end
-const MOST_LABELLED = 6; // heatmaps of a system and sentence; more are small and have no labels
+const MOST_LABELLED = 6; // heatmaps of a run and sentence; where there are more, they are small and have no labels
 const forms = [choices];
 const SORTS = { error: "error rate", disagreement: "disagreement", crossing: "crossing links", line: "line number", words: "length" };
 const UPWARDS = ["line", "words"]; // sorted by them, the lowest come first
@@ -58,7 +58,7 @@ function drawFigure(panel, heading, about, judged) {
 
 function drawSystem(sentence, system, index, byWords) {
   const places = readingsShown(system);
-  const small = places.length > MOST_LABELLED;
+  const small = places.length > 1 && data.systems.some((each) => readingsShown(each).length > MOST_LABELLED);
   const lacking = choices.elements.layer.value !== "own" && places[0] === 0 && system.layers;
   const figures = places.map((place) => {
     const [reading, judged] = [system.readings[place], sentence.systems[index].readings[place]];
@@ -175,10 +175,10 @@ function drawPage() {
   show("footer", `Made ${data.made}.`);
 }
 
-function panelAt(event) {
-  const panel = event.target.closest?.("svg.panel");
-  const cell = panel && cellAt(panel, event.clientX, event.clientY);
-  if (cell) lightCell(panel, cell, event.clientX, event.clientY);
+function lightUnder({ x, y }) {
+  const panel = document.elementFromPoint(x, y)?.closest("#list svg.panel");
+  const cell = panel && cellAt(panel, x, y);
+  if (cell) lightCell(panel, cell, x, y);
   else dim();
 }
 
@@ -189,11 +189,15 @@ function start() {
   choices.elements.sort.addEventListener("input", ({ target }) => {
     choices.elements.order.value = UPWARDS.includes(target.value) ? "up" : "down"; // what one looks for
   });
-  for (const kind of ["pointermove", "pointerdown"]) list.addEventListener(kind, panelAt);
-  list.addEventListener("pointerleave", dim);
-  addEventListener("scroll", () => {
-    if (!document.activeElement.matches("svg.panel")) dim(); // what was pointed at has moved away
-  }, { passive: true });
+  let pointer = null; // where it is, while it is what points
+  const follow = ({ clientX: x, clientY: y }) => lightUnder(pointer = { x, y });
+  for (const kind of ["pointermove", "pointerdown"]) list.addEventListener(kind, follow);
+  list.addEventListener("pointerleave", () => {
+    pointer = null;
+    dim();
+  });
+  addEventListener("keydown", () => { pointer = null; });
+  addEventListener("scroll", () => pointer && lightUnder(pointer), { passive: true, capture: true }); // heatmaps', too
   list.addEventListener("focusin", ({ target }) => {
     if (!target.matches("svg.panel")) return dim();
     if (!target.matches(".lit")) lightByKey(target, ...(panels.get(target).cell ?? [0, 0]));

@@ -137,21 +137,19 @@ function mark(panel, row, column) {
   for (const each of panel.querySelectorAll("text.here")) each.classList.remove("here");
   panel.querySelectorAll("text.row")[row]?.classList.add("here");
   panel.querySelectorAll("text.column")[column]?.classList.add("here");
-  const value = there ? grid.weights[row][column].toFixed(2) : "";
-  panel.closest("figure").querySelector(".value").textContent = value;
-  return value;
+  panel.closest("figure").querySelector(".value").textContent = there ? grid.weights[row][column].toFixed(2) : "";
+  return there;
 }
 
 function lightCell(panel, [row, column], x, y) {
   const own = panels.get(panel);
-  own.cell = [row, column];
   for (const other of panel.closest("#list").querySelectorAll("svg.lit")) if (other !== panel) dimPanel(other);
   for (const other of panel.closest("article").querySelectorAll("svg.panel")) {
     const { grid } = panels.get(other);
     const cell = other === panel ? [row, column]
       : [sameSpan(grid.rows, own.grid.rows[row]), sameSpan(grid.columns, own.grid.columns[column])];
     other.classList.add("lit");
-    mark(other, ...cell);
+    if (mark(other, ...cell)) panels.get(other).cell = cell; // from which keys go on
   }
   const [source, target] = [own.texts.columns[column], own.texts.rows[row]];
   tip.replaceChildren(html("bdi", {}, source), " → ", html("bdi", {}, target), " ",
@@ -166,9 +164,8 @@ function lightCell(panel, [row, column], x, y) {
 function lightByKey(panel, row, column) {
   const { grid, left, top, size } = panels.get(panel);
   if (!(row in grid.rows && column in grid.columns)) return;
-  const cell = panel.querySelector(".cursor");
   mark(panel, row, column);
-  cell.scrollIntoView({ block: "nearest", inline: "nearest" });
+  panel.querySelector(".cursor").scrollIntoView({ block: "nearest", inline: "nearest" });
   const at = new DOMPoint(left + (column + 0.5) * size, top + (row + 0.5) * size).matrixTransform(panel.getScreenCTM());
   lightCell(panel, [row, column], at.x, at.y);
 }
