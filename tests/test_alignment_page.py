@@ -341,7 +341,9 @@ def test_a_cell_is_told_under_the_pointer_and_lit_in_all_heatmaps(reader: Reader
     made = Made()
     page = reader.open(made.data, "#sort=line&order=up")
     weights = [made.weights(2, place, 0, by_words=True) for place in range(3)]
+    height = article(page, 3).evaluate("article => article.clientHeight")
     point(panel(page, 3, 1), 1, 2)  # target word 2, source word 3
+    assert article(page, 3).evaluate("article => article.clientHeight") == height  # nothing moves away
     expect(page.locator("#tip")).to_have_text(f"schläft → ينام {weights[1][1, 2]:.2f}")
     both = np.sqrt(weights[0][1, 2] * weights[2][1, 2])
     found = list(map(float, captions(page, 3)))

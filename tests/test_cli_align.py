@@ -1,5 +1,6 @@
 """`nmt align` and `nmt teach` from end to end."""
 
+import base64
 import io
 import json
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nmt.alignment import Words, to_words
 from nmt.lines import read_lines, write_lines
+from nmt.subwords import Pieces
+from tests.chromium import Scripts
 from tests.place import Place, refused
 
 PLAIN = ["--source", "plain.de", "--target", "plain.en"]
@@ -149,6 +153,104 @@ def test_words_may_be_given(place: Place, give: Any) -> None:
     refused(give("align", "runs/rnn", *PLAIN[:2], "--target-words", "letters.de"), "--target-words", "--target")
 
 
+def data_of(page: str) -> dict[str, Any]:
+    """What a page shows."""
+    return json.loads(next(text for text in Scripts(page).data if text.startswith('{"title"')))
+
+
+def links_of(data: dict[str, Any], system: int, reading: str) -> list[str]:
+    names = [each["name"] for each in data["systems"][system]["readings"]]
+    return [each["systems"][system]["readings"][names.index(reading)]["links"] for each in data["sentences"]]
+
+
+def test_a_page_shows_what_the_command_prints(place: Place, give: Any, gold: str, reverse: str) -> None:
+    both = ["--reverse", reverse, "--combine", "union", "--gold", gold]
+    outcome = give("align", "runs/transformer", *PLAIN, "--beside", "runs/rnn", *both, "--page", "page.html")
+    assert outcome.code == 0 and outcome.lines == ["page     page.html"]
+    data = data_of((place.path / "page.html").read_text(encoding="utf-8"))
+    assert [(each["name"], each["reverse"]) for each in data["systems"]] == [
+        ("transformer", False),
+        ("rnn", False),
+        ("reverse", True),
+    ]
+    assert data["combined"] == "union" and data["sort"] == "error" and data["notes"] == []
+    printed = give("align", "runs/transformer", *PLAIN, *both[:4]).lines
+    assert [each["combined"]["links"] for each in data["sentences"]] == printed
+    assert links_of(data, 0, "layer 2, mean of heads, shift 0") == give("align", "runs/transformer", *PLAIN).lines
+    assert links_of(data, 1, "layer 1, mean of heads, shift 0") == give("align", "runs/rnn", *PLAIN).lines
+    chosen = ["--layer", "1", "--head", "2", "--shift", "1"]
+    assert links_of(data, 0, "layer 1, head 2, shift 1") == give("align", "runs/transformer", *PLAIN, *chosen).lines
+    backwards = give("align", reverse, PLAIN[0], PLAIN[3], PLAIN[2], PLAIN[1]).lines
+    turned = [" ".join(sorted("-".join(link.split("-")[::-1]) for link in line.split())) for line in backwards]
+    assert [" ".join(sorted(line.split())) for line in links_of(data, 2, "layer 2, mean of heads, shift 0")] == turned
+    judged = give("align", "runs/transformer", *PLAIN, *both).lines[1:5]
+    worths = {row[0]: row[1].replace(" ", "") for row in data["worths"]["rows"]}
+    assert list(worths.values()) == [
+        judged[0].split()[-3],
+        give("align", "runs/rnn", *PLAIN, "--gold", gold).lines[1].split()[-3],
+        *(line.split()[-3] for line in judged[1:]),
+    ]
+
+
+def test_a_page_holds_the_weights(place: Place, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    from nmt.cli import main
+
+    for name, layers, heads in (("rnn", 1, 1), ("transformer", 2, 2)):
+        assert main(["align", f"runs/{name}", *PLAIN, "--page", "page.html"]) == 0
+        data = data_of((place.path / "page.html").read_text(encoding="utf-8"))
+        capfdbinary.readouterr()
+        assert main(["align", f"runs/{name}", *PLAIN, "--format", "npz"]) == 0
+        archive = np.load(io.BytesIO(capfdbinary.readouterr().out))
+        assert data["sort"] == "crossing" and data["worths"] is None
+        for each in data["sentences"]:
+            [part] = each["systems"]
+            source, target = (Pieces([0] * len(own), own, "") for own in part["pieces"])
+            words = Words(each["source"], each["words"][0]), Words(each["target"], each["words"][1])
+            size = len(target.ids), len(source.ids) + 1
+            own = np.frombuffer(base64.b64decode(part["own"]), np.uint8).reshape(size) / 255
+            expected = archive[f"line-{each['line']}"]
+            np.testing.assert_allclose(
+                to_words(own, source, target, words).weights, expected, atol=len(source.ids) / 510
+            )
+            every = np.frombuffer(base64.b64decode(part["attention"]), np.uint8)
+            every = every.reshape(layers, heads, size[0] + 1, size[1]) / 255
+            np.testing.assert_allclose(every[-1, :, :-1].mean(0), own, atol=1 / 255)  # both rounded
+            np.testing.assert_allclose(every.sum(-1), 1, atol=size[1] / 510)
+
+
+def test_a_page_of_what_the_model_says_itself(place: Place, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nmt.alignment_page.MOST_PAIRS", 20)
+    outcome = give("align", "runs/rnn", *NASTY_FILES[:2], "--page", "page.html")
+    assert outcome.code == 0
+    data = data_of((place.path / "page.html").read_text(encoding="utf-8"))
+    sources = read_lines(place.path / "nasty.de")
+    assert [each["source"] for each in data["sentences"]] == sources[:20]
+    printed = give("align", "runs/rnn", *NASTY_FILES[:2]).lines
+    assert links_of(data, 0, "layer 1, mean of heads, shift 0") == printed[:20]
+    assert data["notes"] == [f"the page shows the first 20 of {len(sources)} pairs"]
+    monkeypatch.setattr("nmt.alignment_page.MOST_BYTES", 500)
+    assert give("align", "runs/rnn", *PLAIN, "--page", "page.html").code == 0
+    data = data_of((place.path / "page.html").read_text(encoding="utf-8"))
+    weights = sum(
+        len(base64.b64decode(p[key])) for s in data["sentences"] for p in s["systems"] for key in ("own", "attention")
+    )
+    assert 0 < weights <= 500 and 0 < len(data["sentences"]) < 20
+
+
+def test_what_is_no_page_is_refused(place: Place, give: Any, gold: str, reverse: str) -> None:
+    refused(give("align", "runs/rnn", *PLAIN, "--beside", "runs/transformer"), "--beside", "--page")
+    page = ["align", "runs/rnn", *PLAIN, "--page", "refused.html"]
+    refused(give(*page, "--beside", "runs/rnn"), "twice")
+    refused(give(*page, "--beside", reverse), "en to de", "de to en", "--reverse")
+    refused(give(*page, "--beside", "runs/plain"), "no attention")
+    refused(give(*page, "--format", "soft"), "--format")
+    refused(give(*page, "--gold", gold, "--scan"), "--scan")
+    valid = ["--source", "valid.de", "--target", "valid.en"]
+    refused(give("align", "runs/rnn", *valid, "--gold", gold, "--page", "refused.html"), "25", "15")
+    refused(give("align", "runs/rnn", *PLAIN, "--page", "nowhere/page.html"), "nowhere", "cannot be written")
+    assert not (place.path / "refused.html").exists()
+
+
 @pytest.mark.parametrize("name", ["rnn", "transformer", "plain"])
 def test_a_run_is_taught_to_align(
     place: Place, give: Any, gold: str, name: str, monkeypatch: pytest.MonkeyPatch
@@ -166,6 +268,9 @@ def test_a_run_is_taught_to_align(
     assert float(judged.lines[1].split()[-3].rstrip("%")) < 25  # of a model that was hardly trained
     for files in (PLAIN, NASTY_FILES, NASTY_FILES[:2]):
         assert len(give("align", run, *files).lines) == len(read_lines(place.path / files[1]))
+    assert give("align", run, *PLAIN, "--page", "page.html").lines == ["page     page.html"]
+    data = data_of((place.path / "page.html").read_text(encoding="utf-8"))
+    assert links_of(data, 0, "trained aligner") == give("align", run, *PLAIN).lines
     last = give("align", run, *PLAIN, "--checkpoint", "last")  # other weights, to which it does not belong
     assert "trained aligner" not in last.error
     assert give("evaluate", run, *PLAIN, "--heatmaps", "1", "--out", "judged").code == 0
