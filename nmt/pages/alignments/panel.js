@@ -4,7 +4,6 @@ const SIZES = { large: 20, middle: 14, small: 8 }; // pixels: side of a cell
 const MANY = 32; // columns or rows, from which on cells are smaller
 const LONGEST = 18; // graphemes of a label
 const SLANT = 60; // degrees: of the labels above
-const FAINTEST = 0.5 / 255; // weight of a cell that is drawn
 const graphemes = new Intl.Segmenter();
 const ruler = document.createElement("canvas").getContext("2d");
 const panels = new WeakMap(); // of an svg: {grid, texts, size, left, top, cell}
@@ -52,9 +51,14 @@ function drawLabels(texts, { size, left, top }) {
 }
 
 function drawCells({ weights }, { size, left, top }) {
-  return weights.flatMap((row, r) => row.flatMap((weight, c) => (weight < FAINTEST ? [] : [
-    svg("rect", { x: left + c * size, y: top + r * size, width: size, height: size, "fill-opacity": weight.toFixed(3) }),
-  ])));
+  // One path for all cells of a weight, in the digits that are told: a fifth of the elements that cells would be.
+  const paths = new Map();
+  weights.forEach((row, r) => row.forEach((weight, c) => {
+    const cell = `M${left + c * size} ${top + r * size}h${size}v${size}h${-size}z`;
+    paths.set(weight.toFixed(2), (paths.get(weight.toFixed(2)) ?? "") + cell);
+  }));
+  paths.delete("0.00");
+  return [...paths].map(([weight, d]) => svg("path", { d, "fill-opacity": weight }));
 }
 
 function drawLines({ rows, columns }, { size, left, top }) {
@@ -111,6 +115,7 @@ function drawPanel(sentence, grid, links, title, labelled) {
 /* The cell that one points at, and the same in the other panels of the sentence. */
 
 const tip = document.getElementById("tip");
+let lit = null; // the sentence with a cell that is pointed at
 
 function cellAt(panel, x, y) {
   const { grid, left, top, size } = panels.get(panel);
@@ -143,8 +148,10 @@ function mark(panel, row, column) {
 
 function lightCell(panel, [row, column], x, y) {
   const own = panels.get(panel);
-  for (const other of panel.closest("#list").querySelectorAll("svg.lit")) if (other !== panel) dimPanel(other);
-  for (const other of panel.closest("article").querySelectorAll("svg.panel")) {
+  const article = panel.closest("article");
+  if (lit !== article) dim();
+  lit = article;
+  for (const other of article.querySelectorAll("svg.panel")) {
     const { grid } = panels.get(other);
     const cell = other === panel ? [row, column]
       : [sameSpan(grid.rows, own.grid.rows[row]), sameSpan(grid.columns, own.grid.columns[column])];
@@ -158,7 +165,7 @@ function lightCell(panel, [row, column], x, y) {
   const room = document.documentElement.clientWidth - tip.offsetWidth - 4;
   tip.style.left = `${Math.max(4, Math.min(x + 14, room))}px`;
   tip.style.top = `${y + 18 + tip.offsetHeight > innerHeight ? y - 12 - tip.offsetHeight : y + 18}px`;
-  markTexts(panel.closest("article"), own.grid.columns[column], own.grid.rows[row]);
+  markTexts(article, own.grid.columns[column], own.grid.rows[row]);
 }
 
 function lightByKey(panel, row, column) {
@@ -170,13 +177,12 @@ function lightByKey(panel, row, column) {
   lightCell(panel, [row, column], at.x, at.y);
 }
 
-function dimPanel(panel) {
-  panel.classList.remove("lit");
-  mark(panel, -1, -1);
-}
-
 function dim() {
-  for (const panel of list.querySelectorAll("svg.lit")) dimPanel(panel);
+  for (const panel of lit?.querySelectorAll("svg.panel") ?? []) {
+    panel.classList.remove("lit");
+    mark(panel, -1, -1);
+  }
+  lit = null;
   tip.hidden = true;
   CSS.highlights?.delete("here");
 }
