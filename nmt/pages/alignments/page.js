@@ -3,7 +3,9 @@
 const BATCH = 8; // sentences drawn at once, of maybe a hundred heatmaps each; the next as the reader nears their end
 const MOST_LABELLED = 6; // heatmaps of a run and sentence; where there are more, they are small and have no labels
 const forms = [choices];
-const SORTS = { error: "error rate", disagreement: "disagreement", crossing: "crossing links", line: "line number", words: "length" };
+const SORTS = {
+  error: "error rate", disagreement: "disagreement", crossing: "crossing links", line: "line number", words: "length",
+};
 const UPWARDS = ["line", "words"]; // sorted by them, the lowest come first
 let drawnAs = ""; // the choices that the articles were drawn by
 
@@ -31,7 +33,7 @@ function offerChoices() {
   for (const select of [head, choices.elements.shift]) select.parentElement.hidden = !most("layers");
   if (most("heads") < 2) head.parentElement.hidden = true;
   // What a reset goes back to is what the page itself says.
-  for (const select of [sort, choices.elements.order]) for (const each of select.options) each.defaultSelected = each.selected;
+  for (const each of [...sort.options, ...choices.elements.order.options]) each.defaultSelected = each.selected;
 }
 
 /* What is read. */
@@ -50,8 +52,9 @@ function readingsShown(system) {
 }
 
 function drawFigure(panel, heading, about, judged) {
-  const facts = [...(judged.error === null ? [] : [`error ${percent(judged.error)}`]), `crossing ${percent(judged.crossing)}`];
-  const caption = html("figcaption", {}, html("span", {}, ...heading), html("output", { class: "value" }),
+  const facts = [`crossing ${percent(judged.crossing)}`];
+  if (judged.error !== null) facts.unshift(`error ${percent(judged.error)}`);
+  const caption = html("figcaption", {}, html("span", {}, ...heading), html("span", { class: "value" }),
     ...[...about, facts.join(", ")].map((text) => html("span", { class: "about" }, text)));
   return html("figure", {}, caption, html("div", { class: "heatmap" }, panel));
 }
@@ -76,7 +79,8 @@ function drawSystem(sentence, system, index, byWords) {
 }
 
 function drawCombined(sentence) {
-  const panel = drawPanel(sentence, combinedGrid(sentence), sentence.combined.links, `${data.combined}, both directions`, true);
+  const title = `${data.combined}, both directions`;
+  const panel = drawPanel(sentence, combinedGrid(sentence), sentence.combined.links, title, true);
   return drawFigure(panel, [data.combined], ["both directions, by words"], sentence.combined);
 }
 

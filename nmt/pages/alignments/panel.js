@@ -90,7 +90,8 @@ function drawLinks(sentence, grid, { size, left, top }, links) {
       cy: top + (row + 0.5) * size });
   };
   const { possible, sure } = sentence.gold ?? { possible: "", sure: "" };
-  return [...blocks(possible).map(outline("possible")), ...blocks(sure).map(outline("sure")), ...blocks(links).map(dot)];
+  const outlines = [...blocks(possible).map(outline("possible")), ...blocks(sure).map(outline("sure"))];
+  return [...outlines, ...blocks(links).map(dot)];
 }
 
 function drawPanel(sentence, grid, links, title, labelled) {
