@@ -171,3 +171,20 @@ def test_links_are_far_better_than_the_diagonal(toy_runs, name):
     best = worth([oracle(line) for line in gold], gold).error_rate
     print(f"{name}: error rate {ours:.1%}, diagonal {straight:.1%}, oracle {best:.1%}")
     assert ours <= straight * 2 / 3
+
+
+@pytest.mark.parametrize("name", ["toy-rnn", "toy-transformer"])
+def test_an_aligner_that_is_taught_is_far_better_than_attention(toy_runs, name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    sources, targets = ([split_words(line) for line in read_lines(TOY / f"test.{side}")] for side in ("de", "en"))
+    gold = read_gold(TOY / "test.gold")
+
+    def judged(translator: Translator) -> float:
+        found = [links(attention, translator.threshold) for attention in translator.align(sources, targets)]
+        return worth(found, gold).error_rate
+
+    attention = Translator.load(Run(toy_runs / name), "best", torch.device("cpu"), warn=pytest.fail)
+    assert main(["teach", str(toy_runs / name)]) == 0
+    taught = Translator.load(Run(toy_runs / name), "best", torch.device("cpu"), warn=pytest.fail)
+    print(f"{name}: error rate of attention {judged(attention):.1%}, of the aligner {judged(taught):.1%}")
+    assert taught.aligner is not None and judged(taught) <= min(0.12, judged(attention) * 2 / 3)
