@@ -240,14 +240,16 @@ def teach(arguments: argparse.Namespace) -> int:
     config, translator = run.config(), load_translator(arguments)
     preparation.check_training_text(run, config)
     corpus = load_training_corpus(config.data, translator.subwords)
-    lines = teaching.choose_lines(corpus)
-    links = None
-    if arguments.links:
-        pairs = read_pairs(config.data.train)
-        links = teaching.given_links(arguments.links, pairs, lines.tolist(), arguments.words, translator)
-    by = arguments.links or "counts of the pieces that stand in the same lines"
+    lines, pairs = teaching.choose_lines(corpus).tolist(), read_pairs(config.data.train)
+    by = arguments.links or "counts of what stands in the same lines"
     print(f"teaching on {len(lines):,} of {len(corpus.kept):,} pairs, by {by}", flush=True)
-    aligner = teaching.teach(translator, corpus, lines, links, config.training.seed)
+    if arguments.links:
+        links = teaching.read_links(arguments.links, len(pairs.sources))
+        lesson = teaching.given_lesson(translator, pairs, lines, links, arguments.words)
+    else:
+        languages = config.data.source_language, config.data.target_language
+        lesson = teaching.counted_lesson(translator, pairs, lines, languages)
+    aligner = teaching.teach(translator, lesson, config.training.seed)
     parameters = sum(weight.numel() for weight in aligner.parameters())
     print(f"done     {parameters:,} parameters in {run.save_aligner(weights_of(aligner), arguments.checkpoint)}")
     print(f"next     nmt align {run.path} --source FILE --target FILE")

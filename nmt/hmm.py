@@ -1,4 +1,4 @@
-"""Which pieces of parallel lines belong together, from counts alone: two hidden Markov models made to agree.
+"""Which pieces or words of parallel lines belong together, from counts alone: two hidden Markov models made to agree.
 
 A model of each direction explains every target piece by a source piece, or by none, with probabilities of pairs and of
 jumps between the source pieces of neighbours (Vogel et al. 1996; Och & Ney 2003, section 3.2). Both are estimated at
@@ -112,8 +112,10 @@ class _Direction:
         return posterior
 
 
-def align_pieces(sources: Rows, targets: Rows, bar: str) -> list[Tensor]:
+def agreed_links(sources: Rows, targets: Rows, bar: str) -> list[Tensor]:
     """Of each pair of lines, none of them empty, a matrix (T, S) of how surely its pieces belong together, 0 to 1.
+
+    Pieces, or words, are numbers from 1.
 
     The geometric mean of what both directions believe, in half precision. What a row or column lacks of 1 belongs to
     nothing; where several pieces believe in one, it may come to more.

@@ -1,7 +1,8 @@
-"""An aligner taught on a run's training text: by links that are given, or by those that counts of pieces suggest."""
+"""An aligner taught on a run's training text: by links that are given, or by those that counts suggest."""
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 
@@ -10,15 +11,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nmt.aligner import Aligner
-from nmt.alignment import WordSplit, membership, split_words
+from nmt.alignment import Link, Words, WordSplit, membership, split_words
 from nmt.batching import make_batch, plan_updates
 from nmt.config import InputError
 from nmt.corpus import TrainingCorpus
 from nmt.gold import read_gold
-from nmt.hmm import align_pieces
+from nmt.hmm import agreed_links
 from nmt.lines import TextPairs
-from nmt.subwords import PAD
-from nmt.translator import Translator
+from nmt.scores import has_spaces
+from nmt.subwords import PAD, Pieces
+from nmt.translator import Pair, Translator
 
 UPDATES, WARMUP, LEARNING_RATE = 1000, 50, 3e-3
 MAX_TOKENS = 4096  # of an update
@@ -32,54 +34,97 @@ def choose_lines(corpus: TrainingCorpus) -> Tensor:
     return corpus.kept[::every].long()
 
 
-def given_links(
-    path: Path, pairs: TextPairs, lines: Sequence[int], split: WordSplit, translator: Translator
-) -> list[Tensor]:
-    """Of each line a matrix (T, S): 1 for pieces of words that a file's line of links has together, else 0."""
-    links = read_gold(path)
-    if len(links) != len(pairs.sources):
-        raise InputError(
-            f"{path.absolute()}: {len(links):,} lines of links, but the training text has {len(pairs.sources):,}"
-        )
-    found = []
-    for line in lines:
-        sides = []
-        for vocabulary, text in (
-            (translator.subwords.source, pairs.sources[line]),
-            (translator.subwords.target, pairs.targets[line]),
-        ):
-            words = split_words(text, split)
-            sides.append(torch.from_numpy(membership(vocabulary.encode_pieces(text), words.spans) > 0).half())
-        linked = torch.zeros(sides[1].shape[1], sides[0].shape[1], dtype=torch.half)  # of words
-        for source, target in links[line].possible:
-            if source >= linked.shape[1] or target >= linked.shape[0]:
-                raise InputError(
-                    f"{path.absolute()}, line {line + 1}: link {source}-{target}, but there are {linked.shape[1]} and "
-                    f"{linked.shape[0]} words; are these links of other words (--words)?"
-                )
-            linked[target, source] = 1
-        found.append((sides[1] @ linked @ sides[0].T).clamp(0, 1))
+def read_links(path: Path, pairs: int) -> list[set[Link]]:
+    """The links of each line of training text, of so many pairs, as another program found them."""
+    found = [set(line.possible) for line in read_gold(path)]
+    if len(found) != pairs:
+        raise InputError(f"{path.absolute()}: {len(found):,} lines of links, but the training text has {pairs:,}")
     return found
 
 
-def teach(
-    translator: Translator, corpus: TrainingCorpus, lines: Tensor, links: Sequence[Tensor] | None, seed: int
-) -> Aligner:
-    """An aligner of the translator's model.
+@dataclass(frozen=True)
+class Lesson:
+    """What an aligner is taught on."""
 
-    links: of each line (T, S) how surely its pieces belong together; None: `align_pieces` tells.
+    sources: list[list[int]]  # pieces
+    targets: list[list[int]]
+    links: list[Tensor]  # (2, T, S) how surely pieces belong together, by the target's choice and by the source's
+
+
+def given_lesson(
+    translator: Translator, pairs: TextPairs, lines: Sequence[int], links: Sequence[set[Link]], split: WordSplit
+) -> Lesson:
+    """The lesson of links between words that are given; raises InputError where one is of a word that is not there."""
+    texts = _texts(translator, pairs, lines)
+    found = []
+    for line, (source, target) in zip(lines, texts, strict=True):
+        words = split_words(source.text, split), split_words(target.text, split)
+        linked = torch.zeros(len(words[1]), len(words[0]))
+        for i, j in links[line]:
+            if i >= len(words[0]) or j >= len(words[1]):
+                raise InputError(
+                    f"line {line + 1} of the links: {i}-{j}, but there are {len(words[0])} and {len(words[1])} words; "
+                    "are these links of other words (--words)?"
+                )
+            linked[j, i] = 1
+        found.append(_of_pieces(linked, source, target, words))
+    return Lesson([source.ids for source, _ in texts], [target.ids for _, target in texts], found)
+
+
+def counted_lesson(translator: Translator, pairs: TextPairs, lines: Sequence[int], languages: Sequence[str]) -> Lesson:
+    """The lesson of what counts suggest: of pieces and, in languages with spaces, of lower-cased words, their mean.
+
+    Words know what an ending goes with, pieces what rare and compound words are made of. Error rates of links over 0.3
+    by pieces, by words and by their mean: 7.8, 8.3 and 6.8 % on the toy corpus, 8.8, 8.1 and 7.8 % on Multi30k.
     """
-    sources, targets = corpus.ids(lines)
-    if links is None:
-        links = align_pieces(sources, targets, "counting")
+    texts = _texts(translator, pairs, lines)
+    sources, targets = [source.ids for source, _ in texts], [target.ids for _, target in texts]
+    found = [torch.stack([own, own]) for own in agreed_links(sources, targets, "counting pieces")]
+    if all(map(has_spaces, languages)):
+        words = [(split_words(source.text), split_words(target.text)) for source, target in texts]
+        by_words = agreed_links(*_numbered(words), "counting words")
+        for place, (linked, own) in enumerate(zip(by_words, words, strict=True)):
+            found[place] = (found[place] + _of_pieces(linked.float(), *texts[place], own)) / 2
+    return Lesson(sources, targets, found)
+
+
+def _texts(translator: Translator, pairs: TextPairs, lines: Sequence[int]) -> list[Pair]:
+    source, target = translator.subwords.source, translator.subwords.target
+    return [(source.encode_pieces(pairs.sources[line]), target.encode_pieces(pairs.targets[line])) for line in lines]
+
+
+def _numbered(lines: Sequence[tuple[Words, Words]]) -> tuple[list[list[int]], list[list[int]]]:
+    """Numbers, from 1, of the lower-cased words of both sides."""
+    numbers: dict[str, int] = {}
+    source, target = (
+        [[numbers.setdefault(word.lower(), len(numbers) + 1) for word in line[side].texts] for line in lines]
+        for side in (0, 1)
+    )
+    return source, target
+
+
+def _of_pieces(linked: Tensor, source: Pieces, target: Pieces, words: tuple[Words, Words]) -> Tensor:
+    """(2, T, S) of pieces what (target words, source words) says: pieces of a word share what chooses it."""
+    of_source, of_target = (
+        torch.from_numpy(membership(pieces, own.spans)).float()
+        for pieces, own in zip((source, target), words, strict=True)
+    )
+    by_target = of_target @ linked @ (of_source / of_source.sum(0)).T
+    by_source = (of_target / of_target.sum(0)) @ linked @ of_source.T
+    return torch.stack([by_target, by_source]).half()
+
+
+def teach(translator: Translator, lesson: Lesson, seed: int) -> Aligner:
+    """An aligner of the translator's model."""
+    sources, targets, links = lesson.sources, lesson.targets, lesson.links
     model, device = translator.model, translator.device
     torch.manual_seed(seed)
     weight, _ = model.output
     with torch.no_grad():
-        states = model.encode(torch.tensor([sources[0].tolist()], device=device)).states.shape[2]
+        states = model.encode(torch.tensor([sources[0]], device=device)).states.shape[2]
     aligner = Aligner(states, weight.shape[1]).to(device)
     optimiser = torch.optim.Adam(aligner.parameters(), betas=(0.9, 0.98))
-    lengths = corpus.lengths[lines]
+    lengths = torch.tensor([list(map(len, sources)), list(map(len, targets))]).T
     with tqdm(total=UPDATES, desc="teaching", unit="update", disable=None, leave=False) as bar:
         for number, rows in enumerate(islice(_updates(lengths, seed), UPDATES), 1):
             own = rows.tolist()
@@ -91,7 +136,7 @@ def teach(
             choices = aligner(memory, features, pieces)
             wanted = _wanted([links[row] for row in own], memory.mask.shape[1], pieces.shape[1]).to(device)
             loss = torch.zeros((), device=device)
-            for choice, target in zip(choices, (wanted, wanted.mT), strict=True):
+            for choice, target in zip(choices, (wanted[:, 0], wanted[:, 1].mT), strict=True):
                 loss = loss + _cross_entropy(choice[:, :-1], target[:, :-1])
             for group in optimiser.param_groups:
                 group["lr"] = LEARNING_RATE * min(1, number / WARMUP) * (1 + math.cos(math.pi * number / UPDATES)) / 2
@@ -109,17 +154,20 @@ def _updates(lengths: Tensor, seed: int) -> Iterator[Tensor]:
 
 
 def _wanted(links: Sequence[Tensor], source: int, target: int) -> Tensor:
-    """(B, T, S) links of some lines side by side; what a row or column lacks of 1 is nothing, in its last place."""
-    found = torch.zeros(len(links), target, source)
+    """(B, 2, T, S) links of some lines side by side; the last place of a row or column says that it is real."""
+    found = torch.zeros(len(links), 2, target, source)
     for row, own in enumerate(links):
-        found[row, : own.shape[0], : own.shape[1]] = own
-        found[row, : own.shape[0], -1] = 1
-        found[row, -1, : own.shape[1]] = 1
+        _, rows, columns = own.shape
+        found[row, :, :rows, :columns] = own
+        found[row, :, :rows, -1] = found[row, :, -1, :columns] = 1
     return found
 
 
 def _cross_entropy(choice: Tensor, wanted: Tensor) -> Tensor:
-    """The mean over real rows; choice: log-probabilities (B, ·, N); wanted: (B, ·, N), 1 at the end of a real row."""
+    """The mean over real rows; choice: log-probabilities (B, ·, N); wanted: (B, ·, N), 1 at the end of a real row.
+
+    What a row lacks of 1 is nothing, the last choice; one that comes to more is brought to 1.
+    """
     real = wanted[:, :, -1] > 0
     shares = wanted[real][:, :-1]  # (rows, N - 1)
     total = shares.sum(1, keepdim=True)

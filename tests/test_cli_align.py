@@ -287,8 +287,9 @@ def test_links_of_another_program_teach(place: Place, give: Any, monkeypatch: py
     assert sum(link.startswith("0-") for link in links) > 0.9 * len(links) > 0  # as it was taught, sense or not
     (place.path / "runs" / "rnn" / "checkpoints" / "aligner.safetensors").unlink()
     write_lines(place.path / "given", ["0-0"])
-    refused(give("teach", "runs/rnn", "--links", "given"), place.path / "given", "1 lines of links", "120")
+    outcome = give("teach", "runs/rnn", "--links", "given")
+    assert outcome.code == 2 and f"{place.path / 'given'}: 1 lines of links" in outcome.error and "120" in outcome.error
     write_lines(place.path / "given", ["0-0"] * 119 + ["9-0"])
     outcome = give("teach", "runs/rnn", "--links", "given")
-    assert outcome.code == 2 and "line 120: link 9-0" in outcome.error
+    assert outcome.code == 2 and "line 120 of the links: 9-0" in outcome.error
     assert not (place.path / "runs" / "rnn" / "checkpoints" / "aligner.safetensors").exists()

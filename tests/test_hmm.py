@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nmt import hmm
-from nmt.hmm import FARTHEST, LEAST, NOTHING, align_pieces
+from nmt.hmm import FARTHEST, LEAST, NOTHING, agreed_links
 
 
 def made_up(lines: int, seed: int = 0) -> tuple[list[list[int]], list[list[int]], list[list[int]]]:
@@ -27,7 +27,7 @@ def test_word_for_word_translations_are_found():
     sources, targets, places = made_up(400)
     right = total = 0
     for source, target, own, links in zip(
-        sources, targets, places, align_pieces(sources, targets, "test"), strict=True
+        sources, targets, places, agreed_links(sources, targets, "test"), strict=True
     ):
         assert links.shape == (len(target), len(source))
         assert links.min() >= 0 and links.max() <= 1
@@ -39,7 +39,7 @@ def test_word_for_word_translations_are_found():
 
 def test_turning_both_sides_turns_the_links():
     sources, targets, _ = made_up(50)
-    for ahead, back in zip(align_pieces(sources, targets, "test"), align_pieces(targets, sources, "test"), strict=True):
+    for ahead, back in zip(agreed_links(sources, targets, "test"), agreed_links(targets, sources, "test"), strict=True):
         torch.testing.assert_close(ahead.float(), back.float().T, atol=2e-3, rtol=0)
 
 
