@@ -88,9 +88,6 @@ class ModelSection(Section):
     dropout: Annotated[float, Unit("probability")] = Field(
         0.3, ge=0, lt=1, description="dropout of embeddings and between layers while training"
     )
-    word_dropout: Annotated[float, Unit("probability")] = Field(
-        0.0, ge=0, lt=1, description="dropout of whole embeddings of source and target words while training"
-    )
     tied_embeddings: bool = Field(
         True, description="output weights are the target embedding and, with joint subwords, the source's too"
     )
@@ -109,9 +106,6 @@ class RNNConfig(ModelSection):
     decoder_layers: Annotated[int, Unit("layers")] = Field(1, ge=1, description="depth of the decoder")
     attention: Literal["additive", "none"] = Field(
         "additive", description="'none': the last encoder state is the only context, the paper's baseline"
-    )
-    recurrent_dropout: Annotated[float, Unit("probability")] = Field(
-        0.0, ge=0, lt=1, description="dropout of the decoder's states on their way to the next, the same at all times"
     )
     attention_size: Annotated[int, Unit("features")] = Field(
         512, ge=1, description="width of the hidden layer that scores a source position"
@@ -162,9 +156,6 @@ class TrainingConfig(Section):
     )
     label_smoothing: Annotated[float, Unit("probability")] = Field(
         0.1, ge=0, lt=1, description="share of the target's probability spread over all pieces"
-    )
-    consistency: float = Field(
-        0.0, ge=0, description="weight of what two passes with different dropout disagree in (R-Drop); 0: one pass"
     )
     clip_norm: Annotated[float, Unit("norm of the gradient a token")] = Field(
         1.0, ge=0, description="longer gradients are scaled down to it; 0: never"

@@ -11,7 +11,7 @@ from nmt.batching import Batch, make_batch, share
 from nmt.checkpoint import weights_of
 from nmt.config import TrainingConfig
 from nmt.events import clock
-from nmt.loss import consistent_loss, label_smoothed_loss
+from nmt.loss import label_smoothed_loss
 from nmt.models.base import Seq2Seq
 from nmt.preparation import Prepared, plan_epoch, training_ids
 
@@ -22,18 +22,13 @@ class Objective(nn.Module):
     def __init__(self, model: Seq2Seq, config: TrainingConfig) -> None:
         super().__init__()
         self.model = model
-        self.label_smoothing, self.consistency = config.label_smoothing, config.consistency
+        self.label_smoothing = config.label_smoothing
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The loss to descend and the plain negative log-likelihood (detached), sums in nats over real positions."""
         target = batch.target_out.flatten()[batch.predicted]  # (N,)
-        if not self.consistency:
-            real = self.model(batch.source, batch.target_in).flatten(0, 1)[batch.predicted]  # (N, D)
-            return label_smoothed_loss(real, *self.model.output, target, self.label_smoothing)
-        # Both passes at once: as rows of one batch they differ in what dropout leaves out.
-        features = self.model(batch.source.repeat(2, 1), batch.target_in.repeat(2, 1))  # (2B, T, D)
-        real = features.unflatten(0, (2, -1)).flatten(1, 2)[:, batch.predicted]  # (2, N, D)
-        return consistent_loss(real, *self.model.output, target, self.label_smoothing, self.consistency)
+        real = self.model(batch.source, batch.target_in).flatten(0, 1)[batch.predicted]  # (N, D)
+        return label_smoothed_loss(real, *self.model.output, target, self.label_smoothing)
 
 
 def learning_rate(config: TrainingConfig, update: int) -> float:

@@ -21,7 +21,6 @@ from nmt.models.layers import (
     BidirectionalGRU,
     Dropout,
     Embeddings,
-    WordDropout,
     gru_cell,
     reversal,
     sinusoidal_positions,
@@ -111,16 +110,6 @@ def test_dropout_does_nothing_when_it_should_not():
     x = random(3, 4)
     assert Dropout(0.5).eval()(x) is x
     assert Dropout(0.0)(x) is x
-
-
-def test_word_dropout_drops_whole_vectors():
-    torch.manual_seed(1)
-    words = WordDropout(0.25).train()(torch.ones(60, 50, 7))
-    assert set(words.flatten().tolist()) == {0.0, words.max().item()}
-    assert (words == words[..., :1]).all()
-    assert words.max() == pytest.approx(1 / 0.75)
-    assert (words == 0).float().mean() == pytest.approx(0.25, abs=0.03)
-    assert (WordDropout(0.25).eval()(words) == words).all()
 
 
 def test_additive_attention_equals_the_paper_s_formula():

@@ -6,9 +6,7 @@ import torch.nn.functional as F
 
 from nmt.loss import (
     CHUNK,
-    CONSISTENT_CHUNK,
     chunked_negative_log_likelihood,
-    consistent_loss,
     label_smoothed_loss,
     log_probabilities,
     negative_log_likelihood,
@@ -48,31 +46,6 @@ def test_both_ways_to_the_negative_log_likelihood(function):
         torch.testing.assert_close(gradient, expected)
 
 
-@pytest.mark.parametrize("positions", [1, CONSISTENT_CHUNK, 2 * CONSISTENT_CHUNK + 5])
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_consistent_loss_equals_the_naive_one(positions, smoothing):
-    features, weight, bias, target = inputs(positions)
-    both = torch.stack([features.detach(), features.detach().flip(0) * 0.7]).requires_grad_()
-    p, q = F.linear(both, weight, bias).log_softmax(-1)
-    losses = [F.nll_loss(own, target, reduction="sum") for own in (p, q)]
-    smoothed = [(1 - smoothing) * nll - smoothing * own.mean(1).sum() for nll, own in zip(losses, (p, q), strict=True)]
-    divergences = [F.kl_div(one, other, reduction="sum", log_target=True) for one, other in ((p, q), (q, p))]
-    naive = (sum(smoothed) + 3.0 * sum(divergences) / 2) / 2  # R-Drop's loss over two, with a weight of 3
-    loss, plain = consistent_loss(both, weight, bias, target, smoothing, 3.0)
-    torch.testing.assert_close(loss, naive)
-    torch.testing.assert_close(plain, sum(losses) / 2)
-    assert not plain.requires_grad
-    wanted = torch.autograd.grad(naive, (both, weight, bias))
-    for gradient, expected in zip(torch.autograd.grad(2 * loss, (both, weight, bias)), wanted, strict=True):
-        torch.testing.assert_close(gradient, 2 * expected)
-
-
-def test_passes_that_agree_have_the_plain_loss():
-    features, weight, bias, target = inputs(CONSISTENT_CHUNK + 3)
-    loss, _ = consistent_loss(torch.stack([features, features]), weight, bias, target, 0.1, 5.0)
-    torch.testing.assert_close(loss, label_smoothed_loss(features, weight, bias, target, 0.1)[0])
-
-
 def test_tied_weights_get_the_gradient_of_both_uses():
     _, weight, bias, target = inputs(9)
     ids = torch.arange(9)
@@ -84,8 +57,6 @@ def test_tied_weights_get_the_gradient_of_both_uses():
 def test_no_position_is_no_loss():
     features, weight, bias, target = inputs(4)
     loss, plain = label_smoothed_loss(features[:0], weight, bias, target[:0], 0.1)
-    assert loss == plain == 0
-    loss, plain = consistent_loss(features[:0].expand(2, 0, -1), weight, bias, target[:0], 0.1, 5.0)
     assert loss == plain == 0
     assert log_probabilities(features[:0], weight, bias, target[:0]).shape == (0,)
 

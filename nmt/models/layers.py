@@ -33,21 +33,6 @@ class Dropout(nn.Module):
         kept = drawn.view(torch.uint8)[: x.numel()].view(x.shape).ge_(dropped)  # 0 and 1, where they were drawn
         return x * kept.to(x.dtype).mul_(256 / (256 - dropped))
 
-    def mask(self, like: Tensor) -> Tensor:
-        """What multiplies numbers of a shape: 0 or 1 / (1 - p) in training, else 1; to be used more than once."""
-        return self(torch.ones_like(like))
-
-
-class WordDropout(nn.Module):
-    """In training each vector of the last dimension is dropped whole with probability p (Sennrich et al. 2016, 2.4)."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.dropout = Dropout(p)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.dropout.mask(x[..., :1]) if self.training and self.dropout.p else x
-
 
 class Embeddings(nn.Module):
     """Embeddings of source and target and the output layer's weights, shared where they are tied."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nmt.config import RNNConfig
 from nmt.models.attention import AdditiveAttention
 from nmt.models.base import Extraction, Memory, Seq2Seq, State, lengths_of
-from nmt.models.layers import BidirectionalGRU, Dropout, Embeddings, WordDropout, gru_cell, real_positions
+from nmt.models.layers import BidirectionalGRU, Dropout, Embeddings, gru_cell, real_positions
 
 
 @final
@@ -45,8 +45,7 @@ class RNN(Seq2Seq):
         self.deep_state = nn.Linear(size, 2 * width)
         self.deep_word = nn.Linear(width, 2 * width, bias=False)
         self.deep_context = nn.Linear(context, 2 * width, bias=False)
-        self.word_dropout, self.dropout = WordDropout(config.word_dropout), Dropout(config.dropout)
-        self.recurrent_dropout = Dropout(config.recurrent_dropout)
+        self.dropout = Dropout(config.dropout)
         self.attention_layers, self.attention_heads = 0 if self.attend is None else 1, 1
         self.default_extraction = None if self.attend is None else Extraction(layer=0)
         for recurrent in self.recurrent:  # A.2.3: recurrent matrices start orthogonal
@@ -59,7 +58,7 @@ class RNN(Seq2Seq):
 
     def encode(self, source: Tensor) -> Memory:
         mask = real_positions(source)
-        states = self.dropout(self.word_dropout(self.embeddings.source(source)))
+        states = self.dropout(self.embeddings.source(source))
         for index, layer in enumerate(self.encoder):
             states = layer(states if index == 0 else self.dropout(states), mask)  # (B, S, 2E)
         states = self.dropout(states)
@@ -91,24 +90,21 @@ class RNN(Seq2Seq):
         words = self.embeddings.target(tokens)  # (B, K, width)
         weights = self._weights(memory, state.carried)
         context = self._context(memory, weights, tokens.shape[1])
-        carried = self._advance(self.word_input(words), context, state.carried, None)
+        carried = self._advance(self.word_input(words), context, state.carried)
         logits = F.linear(self._deep_output(carried[-1], words, context), *self.output)
         return logits, State(carried, (), state.visible, [length + 1 for length in state.lengths])
 
     def _unroll(self, memory: Memory, target_in: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Features (B, T, D) and the attention (B, T, S) that they were computed with."""
-        words = self.dropout(self.word_dropout(self.embeddings.target(target_in)))  # (B, T, width)
+        words = self.dropout(self.embeddings.target(target_in))  # (B, T, width)
         # Cut once: a slice at each time would, backwards, fill and add a tensor of all times at each time.
         from_words = self.word_input(words).split(1, dim=1)  # T of (B, 1, 3D)
         carried = self.initial_state(memory).carried
-        # Of one mask for all times (Gal & Ghahramani 2016).
-        dropped = self.training and self.recurrent_dropout.p
-        masks = [self.recurrent_dropout.mask(state) for state in carried] if dropped else None
         states, contexts, used = [], [], []
         for time, from_word in enumerate(from_words):
             now = self._weights(memory, carried) if weights is None else weights[:, 0, :, time]  # (B, 1, S)
             context = self._context(memory, now, 1)
-            carried = self._advance(from_word, context, carried, masks)
+            carried = self._advance(from_word, context, carried)
             states.append(carried[-1])
             contexts.append(context)
             used.append(now)
@@ -132,17 +128,14 @@ class RNN(Seq2Seq):
         context = torch.cat([forwards, memory.states[:, 0, half:]], dim=1)  # (B, 2E)
         return context[:, None].expand(-1, hypotheses, -1)
 
-    def _advance(
-        self, from_word: Tensor, context: Tensor, carried: tuple[Tensor, ...], masks: Sequence[Tensor] | None
-    ) -> tuple[Tensor, ...]:
+    def _advance(self, from_word: Tensor, context: Tensor, carried: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The states (B, K, D) of all layers after a word's input (B, K, 3D) and a context (B, K, 2E)."""
         from_input = from_word + self.context_input(context)
         advanced: list[Tensor] = []
         for layer, state in enumerate(carried):
             if layer:
                 from_input = self.upper_inputs[layer - 1](self.dropout(advanced[-1]))
-            masked = state if masks is None else state * masks[layer]
-            advanced.append(gru_cell(from_input, self.recurrent[layer](masked), state))
+            advanced.append(gru_cell(from_input, self.recurrent[layer](state), state))
         return tuple(advanced)
 
     def _deep_output(self, states: Tensor, words: Tensor, contexts: Tensor) -> Tensor:

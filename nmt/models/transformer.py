@@ -19,7 +19,7 @@ from nmt.models.attention import (
     read,
 )
 from nmt.models.base import Extraction, Memory, Seq2Seq, State, append
-from nmt.models.layers import Dropout, Embeddings, FeedForward, WordDropout, real_positions, sinusoidal_positions
+from nmt.models.layers import Dropout, Embeddings, FeedForward, real_positions, sinusoidal_positions
 
 
 class Residual(nn.Module):
@@ -101,7 +101,7 @@ class Transformer(Seq2Seq):
         ends_in_norm = config.norm == "post"
         self.encoder_norm = nn.Identity() if ends_in_norm else nn.LayerNorm(config.size)
         self.decoder_norm = nn.Identity() if ends_in_norm else nn.LayerNorm(config.size)
-        self.word_dropout, self.dropout = WordDropout(config.word_dropout), Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.scale = math.sqrt(config.size)
         self.attention_layers, self.attention_heads = config.decoder_layers, config.heads
         # The last layer but one, as in the literature (Kobayashi et al. 2020: 5 of 6 where nothing is shifted), but not
@@ -185,7 +185,7 @@ class Transformer(Seq2Seq):
 
     def _embed(self, embedding: nn.Module, ids: Tensor, positions: Sequence[int] | None = None) -> Tensor:
         """(B, T, D) of ids (B, T) at positions 0, 1, ..., or all of a sentence at its position of B given ones."""
-        x = self.word_dropout(embedding(ids)) * self.scale
+        x = embedding(ids) * self.scale
         if positions is None:
             return self.dropout(x + sinusoidal_positions(ids.shape[1], x.shape[-1], x))
         table = sinusoidal_positions(max(positions, default=0) + 1, x.shape[-1], x)
