@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from nmt.alignment import Words
     from nmt.alignment_page import Named
     from nmt.gold import Gold, Worth
-    from nmt.inspection import Rule
+    from nmt.inspection import Aligned, Rule
     from nmt.translator import Translator
 
 
@@ -22,6 +23,8 @@ def align(arguments: argparse.Namespace) -> int:
 
     if arguments.beside and not arguments.page:
         raise InputError("--beside: another run is shown beside this one on a page only; give --page FILE.html, too")
+    if arguments.heatmaps and (arguments.page or arguments.scan or arguments.choose or arguments.gold):
+        raise InputError("--heatmaps draws in place of what --page, --scan, --choose and --gold give: choose one")
     if arguments.page and (arguments.scan or arguments.choose or arguments.format != "pharaoh"):
         raise InputError("--page writes a page in place of what --scan, --choose and --format print: give one of these")
     translator, reverse = _translators(arguments)
@@ -47,18 +50,46 @@ def align(arguments: argparse.Namespace) -> int:
     warn(f"read from: {translator.reading}" + (f"; the reverse: {reverse.reading}" if reverse else ""))
     if wanted is not None:
         _print_worths(inspection.judge(found, wanted, arguments.gold, rule))
+    elif arguments.heatmaps:
+        _draw(found, translator, reverse, arguments.heatmaps)
     elif arguments.format == "npz":
         alignment.write_npz(sys.stdout.buffer, (line.forward for line in found))
     else:
         for line in found:
-            print(
-                alignment.pharaoh(line.links)
-                if arguments.format == "pharaoh"
-                else alignment.soft(line.forward)
-                if arguments.format == "soft"
-                else alignment.as_json(line.forward, line.links, translator.reading)
-            )
+            if arguments.format == "pharaoh":
+                print(alignment.pharaoh(line.links))
+            elif arguments.format == "soft":
+                print(alignment.soft(line.forward))
+            elif arguments.format == "grid":
+                print(alignment.grid(line.forward), end="\n\n")
+            else:
+                print(alignment.as_json(line.forward, line.links, translator.reading))
     return 0
+
+
+def _draw(found: Iterable["Aligned"], translator: "Translator", reverse: "Translator | None", folder: Path) -> None:
+    """Draw each pair's heatmap, and that of the reverse beside it."""
+    from nmt.plotting import Panel, draw_heatmaps, save_figure
+    from nmt.presentation import OF_ALIGNERS, OF_ATTENTION, can_be_drawn, make_folder
+
+    make_folder(folder)
+    count = 0
+    for number, line in enumerate(found, 1):
+        source, target = line.forward.source, line.forward.target
+        if not (can_be_drawn(source.text) and can_be_drawn(target.text)):
+            warn(f"line {number}: too long for a picture, and left out")
+            continue
+        read = [(line.forward, translator), *([(line.backward, reverse)] if line.backward and reverse else [])]
+        panels = [
+            Panel(own.reading, attention.source.texts, attention.target.texts, attention.weights.tolist())
+            for attention, own in read
+        ]
+        caption = OF_ALIGNERS if all(own.aligner for _, own in read) else OF_ATTENTION
+        figure = draw_heatmaps(panels, caption)
+        for suffix in ("png", "svg", "pdf"):
+            save_figure(figure, folder / f"line-{number:05d}.{suffix}")
+        count += 1
+    print(f"heatmaps {folder}: {count:,}, each as PNG, SVG and PDF")
 
 
 def _translators(arguments: argparse.Namespace) -> tuple["Translator", "Translator | None"]:

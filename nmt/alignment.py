@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ Matrix = NDArray[np.float64]
 # A word with what is written within it ("don't", "3.5", "Haus-Tür"), or one other character that is no space.
 _WORD = {"punctuation": re.compile(r"\w+(?:[-'’.,]\w+)*|[^\w\s]"), "space": re.compile(r"\S+")}
 
+SHADES = " ░▒▓█"
 AGREED = 0.3  # geometric mean of two directions' weights
 NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
@@ -194,6 +196,29 @@ def pharaoh(found: Set[Link]) -> str:
 def soft(attention: WordAttention) -> str:
     """For each target word its weights on the source words, as Marian and fairseq write them; `</s>` is left out."""
     return " ".join(",".join(f"{weight:.4g}" for weight in row) for row in attention.weights[:, :-1].tolist())
+
+
+def grid(attention: WordAttention) -> str:
+    """A heatmap for a terminal: source words on top, a line a target word, darker where there is more weight."""
+    columns = [*attention.source.texts, "</s>"]
+    sizes = [max(2, _columns_of(word)) for word in columns]
+    margin = max(map(_columns_of, attention.target.texts), default=0)
+    lines = [" " * margin + "".join(f"  {_filled(word, size)}" for word, size in zip(columns, sizes, strict=True))]
+    for word, row in zip(attention.target.texts, attention.weights.tolist(), strict=True):
+        cells = (2 * SHADES[min(int(weight * len(SHADES)), len(SHADES) - 1)] for weight in row)
+        shaded = "".join(f"  {cell:{size}}" for cell, size in zip(cells, sizes, strict=True))
+        lines.append(" " * (margin - _columns_of(word)) + word + shaded)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _filled(word: str, size: int) -> str:
+    return word + " " * (size - _columns_of(word))
+
+
+def _columns_of(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(unicodedata.category(character) in ("Mn", "Me", "Cf") for character in text)
 
 
 def as_json(attention: WordAttention, found: Set[Link], read: str) -> str:

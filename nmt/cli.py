@@ -183,9 +183,10 @@ def _add_align(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     align.add_argument("--target-words", type=Path, metavar="FILE", help="the target's")
     align.add_argument(
         "--format",
-        choices=("pharaoh", "soft", "jsonl", "npz"),
+        choices=("pharaoh", "soft", "jsonl", "npz", "grid"),
         default="pharaoh",
-        help="links; weights of each target word; both with words and their places; weights for NumPy (%(default)s)",
+        help="links; weights of each target word; both with words and their places; weights for NumPy; a heatmap for "
+        "the terminal (%(default)s)",
     )
     align.add_argument(
         "--threshold", type=_share, metavar="X", help="all links of so much weight (the greatest of each target word)"
@@ -201,6 +202,7 @@ def _add_align(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default="grow-diag",
         help="how to combine the links of two directions; soft: their weights (%(default)s)",
     )
+    align.add_argument("--heatmaps", type=Path, metavar="DIR", help="draw them there instead, as PNG, SVG and PDF")
     align.add_argument("--gold", type=Path, metavar="FILE", help="print the error rate against these links instead")
     align.add_argument("--gold-first", type=int, choices=(0, 1), default=0, help="number of a line's first word in it")
     align.add_argument("--gold-reversed", action="store_true", help="its links name the target word first")

@@ -54,7 +54,7 @@ OF_BOTH = f"{OF_ATTENTION} Of a trained aligner: with which words it puts that w
 def leave(evaluation: Evaluation, out: Path | None, heatmaps: int) -> str:
     """The tables as text; all else is left in `out` (or beside the run, or in runs/<a>-vs-<b>)."""
     out = out or default_out([system.path for system in evaluation.systems if system.members])
-    _folder(out / "hypotheses")
+    make_folder(out / "hypotheses")
     for test in evaluation.tests:
         for name, result in test.results.items():
             for number, output in enumerate(result.outputs, 1):
@@ -71,7 +71,8 @@ def leave(evaluation: Evaluation, out: Path | None, heatmaps: int) -> str:
     return "\n".join([*_terminal(evaluation), "", *(f"{what:10} {out / name}" for what, name in where)])
 
 
-def _folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Make a folder for results. Raises InputError where that cannot be."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -194,7 +195,7 @@ def choose_sentences(pairs: TextPairs, translations: Sequence[Sequence[Translati
     lines = [
         line
         for line, source in enumerate(pairs.sources)
-        if source.strip() and all(map(_can_be_drawn, [source, *(texts[line].text for texts in translations)]))
+        if source.strip() and all(map(can_be_drawn, [source, *(texts[line].text for texts in translations)]))
     ]
     by_length = sorted(lines, key=lambda line: (len(pairs.sources[line]), line))
     spread = min(len(lines), count if len(translations) == 1 else (count + 1) // 2)
@@ -205,7 +206,8 @@ def choose_sentences(pairs: TextPairs, translations: Sequence[Sequence[Translati
     return sorted(chosen + rest[: max(0, min(count, len(lines)) - len(chosen))])
 
 
-def _can_be_drawn(text: str) -> bool:
+def can_be_drawn(text: str) -> bool:
+    """Whether a line is short enough for a picture."""
     # Twice as many words take 15 s to draw, and nobody reads them.
     return len(text) <= 1000 and len(text.split()) <= 100
 
@@ -239,5 +241,5 @@ def _draw(systems: Sequence[System], test: TestResult, lines: Sequence[int], out
     for row, line in zip(panels, lines, strict=True):
         figure = draw_heatmaps(row, f"{caption} Reference: {test.pairs.targets[line]}")
         for suffix in ("png", "svg"):
-            _folder(out / "heatmaps")
+            make_folder(out / "heatmaps")
             save_figure(figure, out / "heatmaps" / f"{test.name}-{line + 1:05d}.{suffix}")

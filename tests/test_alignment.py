@@ -15,6 +15,7 @@ from nmt.alignment import (
     combine,
     extract,
     given_words,
+    grid,
     links,
     membership,
     pharaoh,
@@ -262,6 +263,19 @@ def test_formats_say_what_was_found():
         assert archive.files == ["line-1", "line-2"]
         np.testing.assert_array_equal(archive["line-1"], found.weights)
         assert archive["line-2"].shape == (0, 1)
+
+
+def test_a_grid_for_the_terminal_is_read_by_columns():
+    source, target = split_words("Die 猫 schläft"), split_words("the cat e\u0301e", "space")
+    weights = np.array([[1, 0, 0, 0], [0, 0.5, 0.3, 0.2], [0, 0.1, 0.1, 0.8]])
+    head, *rows = grid(WordAttention(source, target, weights)).split("\n")
+    assert head == "     Die  猫  schläft  </s>"
+    assert rows == [
+        "the  ██",
+        "cat       ▒▒  ░░       ░░",  # columns as a terminal shows them: 猫 takes two
+        " e\u0301e                    ██",
+    ]
+    assert grid(attention(np.zeros((0, 3)).tolist() or [[0.0]])).count("\n") == 1
 
 
 def test_words_know_their_place():

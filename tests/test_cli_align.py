@@ -137,6 +137,19 @@ def test_two_directions_choose_where_to_read(place: Place, give: Any, reverse: s
     refused(give("align", "runs/transformer", *PLAIN, "--choose"), "--reverse")
 
 
+def test_heatmaps_are_drawn(place: Place, give: Any, reverse: str) -> None:
+    write_lines(place.path / "two.de", ["der Hund", "der " * 200])
+    write_lines(place.path / "two.en", ["the dog", "the"])
+    files = ["--source", "two.de", "--target", "two.en", "--reverse", reverse, "--heatmaps", "drawn"]
+    outcome = give("align", "runs/transformer", *files)
+    assert outcome.code == 0 and "drawn: 1" in outcome.out and "line 2: too long for a picture" in outcome.error
+    starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    assert {path.name for path in (place.path / "drawn").iterdir()} == {f"line-00001.{suffix}" for suffix in starts}
+    for suffix, start in starts.items():
+        assert (place.path / "drawn" / f"line-00001.{suffix}").read_bytes().startswith(start)
+    refused(give("align", "runs/rnn", *PLAIN, "--heatmaps", "drawn", "--scan"), "--heatmaps", "choose one")
+
+
 def test_words_may_be_given(place: Place, give: Any) -> None:
     lines = read_lines(place.path / "plain.de")
     write_lines(place.path / "letters.de", [" ".join(line.replace(" ", "")) for line in lines])
