@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nmt.alignment import Words
     from nmt.alignment_page import Named
     from nmt.gold import Gold, Worth
-    from nmt.inspection import Aligned, Rule
+    from nmt.inspection import Aligned
     from nmt.translator import Translator
 
 
@@ -38,18 +38,18 @@ def align(arguments: argparse.Namespace) -> int:
     )
     if arguments.scan:
         return _scan(arguments, translator, sources, targets, wanted)
-    threshold = translator.threshold if arguments.threshold is None else arguments.threshold
-    rule = inspection.Rule(threshold, arguments.combine)
     if arguments.page:
-        return _write_page(arguments, translator, reverse, sources, targets, rule, wanted)
+        return _write_page(arguments, translator, reverse, sources, targets, wanted)
     if targets is None:
         translations = translator.translate([words.text for words in sources], bar="translating")
-        found = inspection.align_translations(translator, sources, translations, arguments.words, rule, reverse)
+        found = inspection.align_translations(
+            translator, sources, translations, arguments.words, arguments.combine, reverse
+        )
     else:
-        found = inspection.align(translator, sources, targets, rule, reverse)
+        found = inspection.align(translator, sources, targets, arguments.combine, reverse)
     warn(f"read from: {translator.reading}" + (f"; the reverse: {reverse.reading}" if reverse else ""))
     if wanted is not None:
-        _print_worths(inspection.judge(found, wanted, arguments.gold, rule))
+        _print_worths(inspection.judge(found, wanted, arguments.gold, arguments.combine))
     elif arguments.heatmaps:
         _draw(found, translator, reverse, arguments.heatmaps)
     elif arguments.format == "npz":
@@ -70,7 +70,7 @@ def align(arguments: argparse.Namespace) -> int:
 def _draw(found: Iterable["Aligned"], translator: "Translator", reverse: "Translator | None", folder: Path) -> None:
     """Draw each pair's heatmap, and that of the reverse beside it."""
     from nmt.plotting import Panel, draw_heatmaps, save_figure
-    from nmt.presentation import OF_ALIGNERS, OF_ATTENTION, can_be_drawn, make_folder
+    from nmt.presentation import can_be_drawn, caption_of, make_folder
 
     make_folder(folder)
     count = 0
@@ -84,8 +84,7 @@ def _draw(found: Iterable["Aligned"], translator: "Translator", reverse: "Transl
             Panel(own.reading, attention.source.texts, attention.target.texts, attention.weights.tolist())
             for attention, own in read
         ]
-        caption = OF_ALIGNERS if all(own.aligner for _, own in read) else OF_ATTENTION
-        figure = draw_heatmaps(panels, caption)
+        figure = draw_heatmaps(panels, caption_of([own for _, own in read]))
         for suffix in ("png", "svg", "pdf"):
             save_figure(figure, folder / f"line-{number:05d}.{suffix}")
         count += 1
@@ -98,8 +97,8 @@ def _translators(arguments: argparse.Namespace) -> tuple["Translator", "Translat
 
     from nmt.models.base import Extraction
 
-    translator = load_translator(arguments)
-    reverse = load_translator(arguments, arguments.reverse) if arguments.reverse else None
+    translator = _load(arguments, arguments.run)
+    reverse = _load(arguments, arguments.reverse) if arguments.reverse else None
     for own, run in ((translator, arguments.run), (reverse, arguments.reverse)):
         if own is not None:
             _check_aligns(own, run)
@@ -119,8 +118,14 @@ def _translators(arguments: argparse.Namespace) -> tuple["Translator", "Translat
     return replace(translator, extraction=extraction, aligner=None), reverse
 
 
+def _load(arguments: argparse.Namespace, run: Path) -> "Translator":
+    from dataclasses import replace
+
+    return replace(load_translator(arguments, run), threshold=arguments.threshold)
+
+
 def _check_aligns(translator: "Translator", run: Path) -> None:
-    if translator.extraction is None and translator.aligner is None:
+    if not translator.aligns:
         raise InputError(
             f"{run.absolute()}: this model has no attention, so there is no alignment to read; an aligner can be "
             f"taught: nmt teach {run}"
@@ -186,7 +191,6 @@ def _write_page(
     reverse: "Translator | None",
     sources: list["Words"],
     targets: list["Words"] | None,
-    rule: "Rule",
     gold: list["Gold"] | None,
 ) -> int:
     from nmt import inspection
@@ -196,37 +200,37 @@ def _write_page(
 
     if gold is not None and len(gold) != len(sources):
         raise InputError(f"{arguments.gold.absolute()}: {len(gold):,} lines of gold links, but {len(sources):,} pairs")
-    runs, backwards = _runs_of_page(arguments, translator, reverse, rule)
+    runs, backwards = _runs_of_page(arguments, translator, reverse)
     shown, judges = sources[:MOST_PAIRS], None if gold is None else gold[:MOST_PAIRS]
     if targets is None:
         translations = translator.translate([words.text for words in shown], bar="translating")
-        found = inspection.align_translations(translator, shown, translations, arguments.words, rule, reverse)
+        found = inspection.align_translations(
+            translator, shown, translations, arguments.words, arguments.combine, reverse
+        )
     else:
         translations = None
-        found = inspection.align(translator, shown, targets[:MOST_PAIRS], rule, reverse)
+        found = inspection.align(translator, shown, targets[:MOST_PAIRS], arguments.combine, reverse)
     aligned = list(found)
     if judges is not None:
         check_gold(judges, [line.forward for line in aligned], arguments.gold)
     of = f"{arguments.source} and {arguments.target or f'its translations by {runs[0].name}'}"
-    data = page_data(aligned, translations, runs, backwards, judges, of, len(sources))
+    data = page_data(aligned, translations, runs, backwards, judges, of, len(sources), arguments.combine)
     write_lines(arguments.page, alignment_page(data).split("\n"))
     print(f"page     {arguments.page}")
     return 0
 
 
 def _runs_of_page(
-    arguments: argparse.Namespace, translator: "Translator", reverse: "Translator | None", rule: "Rule"
+    arguments: argparse.Namespace, translator: "Translator", reverse: "Translator | None"
 ) -> tuple[list["Named"], "Named | None"]:
     """The run and those beside it, and the reverse, each under a name of its own."""
-    from dataclasses import replace
-
     from nmt.alignment_page import Named
     from nmt.runs import Run
 
-    found = [(arguments.run, translator, rule)]
+    found = [(arguments.run, translator)]
     data = Run(arguments.run).config().data
     for path in arguments.beside:
-        own = load_translator(arguments, path)
+        own = _load(arguments, path)
         _check_aligns(own, path)
         other = Run(path).config().data
         if (other.source_language, other.target_language) != (data.source_language, data.target_language):
@@ -235,19 +239,15 @@ def _runs_of_page(
                 f"{arguments.run} {data.source_language} to {data.target_language}; the other direction goes by "
                 "--reverse"
             )
-        threshold = own.threshold if arguments.threshold is None else arguments.threshold
-        found.append((path, own, replace(rule, threshold=threshold)))
+        found.append((path, own))
     if reverse is not None:
-        found.append((arguments.reverse, reverse, rule))
-    names = [Run(path).name for path, _, _ in found]
+        found.append((arguments.reverse, reverse))
+    names = [Run(path).name for path, _ in found]
     if len(set(names)) < len(names):  # runs of one name in several folders
-        names = [str(path) for path, _, _ in found]
+        names = [str(path) for path, _ in found]
     if len(set(names)) < len(names):
         raise InputError("--page: a run is given twice; each has one place on the page")
-    named = [
-        Named(name, Run(path), own, own_rule, arguments.threshold)
-        for name, (path, own, own_rule) in zip(names, found, strict=True)
-    ]
+    named = [Named(name, Run(path), own) for name, (path, own) in zip(names, found, strict=True)]
     return (named, None) if reverse is None else (named[:-1], named[-1])
 
 

@@ -51,6 +51,7 @@ class WordAttention:
     source: Words
     target: Words
     weights: Matrix  # (target words, source words + 1): each row sums to 1; the last column is </s>
+    least: float | None = None  # weight of a link; None: a target word's link is the one with the most weight
 
 
 def split_words(line: str, split: WordSplit = "punctuation") -> Words:
@@ -113,7 +114,9 @@ def extract(weights: Matrix, products: Matrix | None, extraction: Extraction) ->
     return np.asarray(rows.mean(0) if extraction.head is None else rows[extraction.head])
 
 
-def to_words(weights: Matrix, source: Pieces, target: Pieces, into: tuple[Words, Words]) -> WordAttention:
+def to_words(
+    weights: Matrix, source: Pieces, target: Pieces, into: tuple[Words, Words], least: float | None = None
+) -> WordAttention:
     """Word attention of piece attention (T, S), whose last column is </s>, for the words of both lines.
 
     Summed over the pieces of a source word, averaged over those of a target word, so that rows still sum to 1.
@@ -122,34 +125,40 @@ def to_words(weights: Matrix, source: Pieces, target: Pieces, into: tuple[Words,
     into_target = membership(target, target_words.spans)  # (T, target words)
     into_source = membership(source, source_words.spans)  # (S - 1, source words)
     rows = (into_target / into_target.sum(0).clip(1e-12)).T @ weights  # (target words, S)
-    return WordAttention(source_words, target_words, np.concatenate([rows[:, :-1] @ into_source, rows[:, -1:]], axis=1))
+    merged = np.concatenate([rows[:, :-1] @ into_source, rows[:, -1:]], axis=1)
+    return WordAttention(source_words, target_words, merged, least)
 
 
-def links(attention: WordAttention, threshold: float | None = None) -> set[Link]:
-    """For each target word the source word with the most weight, none where that is `</s>`.
-
-    With a threshold: all pairs of words with so much weight.
+def links(attention: WordAttention) -> set[Link]:
+    """All pairs of words with the least weight of a link; where there is none, of each target word the source word with
+    the most weight, unless that is `</s>`.
     """
     weights = attention.weights
-    if threshold is not None:
-        target, source = np.nonzero(weights[:, :-1] >= threshold)
-        return set(zip(source.tolist(), target.tolist(), strict=True))
+    if attention.least is not None:
+        return _over(weights[:, :-1], attention.least)
     best = weights.argmax(1).tolist() if len(attention.target) else []
     return {(source, target) for target, source in enumerate(best) if source != len(attention.source)}
 
 
-def combine(
-    forward: WordAttention, backward: WordAttention, how: Combination, threshold: float | None = None
-) -> set[Link]:
+def _over(weights: Matrix, least: float) -> set[Link]:
+    target, source = np.nonzero(weights >= least)
+    return set(zip(source.tolist(), target.tolist(), strict=True))
+
+
+def turned(found: Set[Link]) -> set[Link]:
+    """The links of the other direction as those of this one."""
+    return {(source, target) for target, source in found}
+
+
+def combine(forward: WordAttention, backward: WordAttention, how: Combination) -> set[Link]:
     """The links of two directions of a language pair, of which the second reads the first's target as its source.
 
     grow-diag and grow-diag-final-and: Koehn et al. 2005, section 3, as Moses has them. soft: where the geometric mean
-    of both weights is at least AGREED.
+    of both weights is at least the forward direction's least of a link, or AGREED.
     """
     if how == "soft":
-        target, source = np.nonzero(agreement(forward, backward) >= AGREED)
-        return set(zip(source.tolist(), target.tolist(), strict=True))
-    ahead, back = links(forward, threshold), {(i, j) for j, i in links(backward, threshold)}
+        return _over(agreement(forward, backward), AGREED if forward.least is None else forward.least)
+    ahead, back = links(forward), turned(links(backward))
     if how == "intersection":
         return ahead & back
     if how == "union":

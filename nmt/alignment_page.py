@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from nmt.alignment import Link, Matrix, Words, extract, links, pharaoh, to_words
+from nmt.alignment import Combination, Link, Matrix, Words, extract, links, pharaoh, to_words, turned
 from nmt.gold import Gold, diagonal, worth
-from nmt.inspection import Aligned, Rule, align
+from nmt.inspection import Aligned
 from nmt.models.base import Extraction
 from nmt.page import page_text
 from nmt.runs import Run
@@ -62,8 +62,6 @@ class Named:
     name: str
     run: Run
     translator: Translator
-    rule: Rule  # by which its links are found
-    threshold: float | None  # the same of what else can be read from its attention
 
 
 @dataclass(frozen=True)
@@ -98,11 +96,13 @@ def page_data(
     gold: Sequence[Gold] | None,
     of: str,
     total: int,
+    how: Combination,
 ) -> dict[str, Any]:
     """What the page shows, as `alignment_page` takes it.
 
     found: by the first of the runs, and the reverse, if there is one. translations: what the first run has found,
     where its targets were not given. of: what the lines are, for people; total: how many pairs of them there are.
+    how: links of both directions are combined.
     """
     systems = list(_systems(found, translations, runs, reverse))
     sizes = accumulate(map(sum, zip(*(system.bytes_of_pairs for system in systems), strict=True)))
@@ -110,16 +110,16 @@ def page_data(
     found, systems = found[:count], [system.first(count) for system in systems]
     gold = None if gold is None else gold[:count]
     judges: list[Gold | None] = [None] * len(found) if gold is None else list(gold)
-    how = runs[0].rule.how if reverse else None
+    combined = how if reverse else None
     read = [_readings(system, gold) for system in systems]
     return {
         "title": " beside ".join(system.named.name for system in systems),
         "made": time.strftime("%Y-%m-%d %H:%M"),
         "facts": [f"{len(found):,} {'pair' if len(found) == 1 else 'pairs'} of lines: {of}."],
         "notes": [f"the page shows the first {len(found):,} of {total:,} pairs"] if len(found) < total else [],
-        "worths": None if gold is None else _worths(found, systems, how, gold),
+        "worths": None if gold is None else _worths(found, systems, combined, gold),
         "systems": [_described(system, own, gold) for system, own in zip(systems, read, strict=True)],
-        "combined": how,
+        "combined": combined,
         "sort": "error" if gold is not None else "disagreement" if len(systems) > 1 else "crossing",
         "sentences": [
             {
@@ -130,7 +130,7 @@ def page_data(
                 "gold": own and {"sure": pharaoh(own.sure), "possible": pharaoh(own.possible - own.sure)},
                 "disagreement": _disagreement([system.links[row] for system in systems]),
                 "systems": [_of_sentence(*both, row, own) for both in zip(systems, read, strict=True)],
-                "combined": _judged(line.links, own) if how else None,
+                "combined": _judged(line.links, own) if combined else None,
             }
             for row, (line, own) in enumerate(zip(found, judges, strict=True))
         ],
@@ -146,24 +146,24 @@ def _systems(
     sources, targets = [line.forward.source for line in found], [line.forward.target for line in found]
     for number, named in enumerate(runs):
         quiet = replace(named.translator, warn=lambda message: None)  # aligning has told of what is too long
-        subwords, rule = quiet.subwords, named.rule
+        subwords = quiet.subwords
         pieces = [subwords.target.encode_pieces(words.text) for words in targets]
-        own = [links(line.forward, rule.threshold) for line in found]
+        own = [links(line.forward) for line in found]
         if number:
-            own = [line.links for line in align(named.translator, sources, targets, rule, None)]
+            own = [links(attention) for attention in named.translator.align(sources, targets)]
         elif translations:  # the very pieces that it found: its text may be written in others
             pieces = [subwords.target.decode_pieces(translation.ids) for translation in translations]
         pairs = quiet.cut_pairs([subwords.source.encode_pieces(words.text) for words in sources], pieces)
         yield _System(named, False, pairs, list(zip(sources, targets, strict=True)), own)
     if reverse:
         quiet = replace(reverse.translator, warn=lambda message: None)
-        subwords, rule = quiet.subwords, reverse.rule
-        own = [links(line.backward, rule.threshold) for line in found if line.backward is not None]
+        subwords = quiet.subwords
+        own = [turned(links(line.backward)) for line in found if line.backward is not None]
         pairs = quiet.cut_pairs(
             [subwords.source.encode_pieces(words.text) for words in targets],
             [subwords.target.encode_pieces(words.text) for words in sources],
         )
-        yield _System(reverse, True, pairs, list(zip(targets, sources, strict=True)), list(map(_turned, own)))
+        yield _System(reverse, True, pairs, list(zip(targets, sources, strict=True)), own)
 
 
 @dataclass(frozen=True)
@@ -190,14 +190,9 @@ def _readings(system: _System, gold: Sequence[Gold] | None) -> _Readings:
         for row, [weights], _ in translator.attentions(sources, targets, [layer]):
             attention[row] += _quantised(weights)
             for one in extractions:
-                read = to_words(extract(weights, None, one), *pairs[row], system.words[row])
-                own = links(read, system.named.threshold)
-                found[row].append(_turned(own) if system.reverse else own)
+                own = links(to_words(extract(weights, None, one), *pairs[row], system.words[row], translator.threshold))
+                found[row].append(turned(own) if system.reverse else own)
     return _Readings(names, [_quantised(own) for own in translator.read(pairs)], attention, found)
-
-
-def _turned(found: Set[Link]) -> set[Link]:
-    return {(source, target) for target, source in found}
 
 
 def _quantised(weights: Matrix) -> bytes:

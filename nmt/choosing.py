@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from nmt.alignment import Link, Matrix, Words, extract, links, to_words
+from nmt.alignment import Link, Matrix, Words, extract, links, to_words, turned
 from nmt.gold import Gold, Worth, worth
 from nmt.models.base import Extraction
 from nmt.subwords import Pieces
@@ -62,7 +62,7 @@ def choose(forward: Translator, backward: Translator, sources: Sequence[Words], 
     for others in (targets, [*targets[1:], *targets[:1]]):
         of_ahead = links_of_all(forward, sources, others, ahead)
         of_back = {
-            one: [{(i, j) for j, i in line} for line in lines]
+            one: [turned(line) for line in lines]
             for one, lines in links_of_all(backward, others, sources, back).items()
         }
         found.append(_f1(list(of_ahead.values()), list(of_back.values())))
@@ -93,9 +93,9 @@ def scan(
 
 
 def _layers_at_once(translator: Translator, sources: Sequence[Pieces], targets: Sequence[Pieces]) -> Iterator[range]:
-    """The layers in parts whose attention on the longest pair is held at a time."""
-    longest = max((len(s.ids) * len(t.ids) for s, t in zip(sources, targets, strict=True)), default=0)
-    most = max(longest, translator.search.max_tokens * 100)
-    step = max(1, HELD // max(1, most * translator.model.attention_heads))
+    """The layers in parts whose attention is held at a time."""
+    longest = 1 + max((len(pieces.ids) for side in (sources, targets) for pieces in side), default=0)
+    most = max(translator.search.max_tokens, longest) * longest  # pairs of pieces of a batch
+    step = max(1, HELD // (most * translator.model.attention_heads))
     for first in range(0, translator.model.attention_layers, step):
         yield range(first, min(first + step, translator.model.attention_layers))

@@ -14,6 +14,7 @@ from nmt.alignment import (
     given_words,
     links,
     split_words,
+    turned,
 )
 from nmt.config import InputError
 from nmt.gold import Gold, Worth, check_gold, diagonal, oracle, worth
@@ -30,14 +31,6 @@ class Aligned:
     forward: WordAttention
     backward: WordAttention | None  # of the reverse direction: its source is the other's target
     links: set[Link]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How links come of attention."""
-
-    threshold: float | None = None  # all links of so much weight; None: the one with the most of each target word
-    how: Combination = "grow-diag-final-and"  # of two directions
 
 
 def line_words(lines: Sequence[str], split: WordSplit, tokenised: Path | None, name: str) -> list[Words]:
@@ -59,14 +52,18 @@ def line_words(lines: Sequence[str], split: WordSplit, tokenised: Path | None, n
 
 
 def align(
-    translator: Translator, sources: Sequence[Words], targets: Sequence[Words], rule: Rule, reverse: Translator | None
+    translator: Translator,
+    sources: Sequence[Words],
+    targets: Sequence[Words],
+    how: Combination,
+    reverse: Translator | None,
 ) -> Iterator[Aligned]:
-    """Each pair of lines, in order."""
+    """Each pair of lines, in order; how: links of both directions are combined, if there is a reverse."""
     for start in range(0, len(sources), CHUNK):
         own_sources, own_targets = sources[start : start + CHUNK], targets[start : start + CHUNK]
         forward = translator.align(own_sources, own_targets)
         backward = reverse.align(own_targets, own_sources) if reverse else [None] * len(own_sources)
-        yield from _joined(forward, backward, rule)
+        yield from _joined(forward, backward, how)
 
 
 def align_translations(
@@ -74,7 +71,7 @@ def align_translations(
     sources: Sequence[Words],
     translations: Sequence[Translation],
     split: WordSplit,
-    rule: Rule,
+    how: Combination,
     reverse: Translator | None,
 ) -> Iterator[Aligned]:
     """The same of what the translator found itself."""
@@ -82,20 +79,17 @@ def align_translations(
         own = sources[start : start + CHUNK]
         forward = list(translator.align_translations(own, translations[start : start + CHUNK], split))
         backward = reverse.align([one.target for one in forward], own) if reverse else [None] * len(own)
-        yield from _joined(forward, backward, rule)
+        yield from _joined(forward, backward, how)
 
 
 def _joined(
-    forward: Iterable[WordAttention], backward: Iterable[WordAttention | None], rule: Rule
+    forward: Iterable[WordAttention], backward: Iterable[WordAttention | None], how: Combination
 ) -> Iterator[Aligned]:
     for ahead, back in zip(forward, backward, strict=True):
-        own = links(ahead, rule.threshold)
-        if back is not None:
-            own = combine(ahead, back, rule.how, rule.threshold)
-        yield Aligned(ahead, back, own)
+        yield Aligned(ahead, back, links(ahead) if back is None else combine(ahead, back, how))
 
 
-def judge(aligned: Iterable[Aligned], gold: Sequence[Gold], path: Path, rule: Rule) -> list[tuple[str, Worth]]:
+def judge(aligned: Iterable[Aligned], gold: Sequence[Gold], path: Path, how: Combination) -> list[tuple[str, Worth]]:
     """What links are worth against gold, by name: of each direction and of both, the diagonal, the best possible.
 
     Raises InputError where gold and lines do not fit.
@@ -104,11 +98,10 @@ def judge(aligned: Iterable[Aligned], gold: Sequence[Gold], path: Path, rule: Ru
     check_gold(gold, [line.forward for line in lines], path)
     found = [("links", [line.links for line in lines])]
     if lines and lines[0].backward is not None:
-        back = [links(line.backward, rule.threshold) for line in lines if line.backward is not None]
         found = [
-            ("one direction", [links(line.forward, rule.threshold) for line in lines]),
-            ("the reverse", [{(i, j) for j, i in line} for line in back]),
-            (rule.how, [line.links for line in lines]),
+            ("one direction", [links(line.forward) for line in lines]),
+            ("the reverse", [turned(links(line.backward)) for line in lines if line.backward is not None]),
+            (how, [line.links for line in lines]),
         ]
     found.append(("diagonal", [diagonal(len(line.forward.source), len(line.forward.target)) for line in lines]))
     found.append(("best of one link a target word", [oracle(line) for line in gold]))

@@ -42,13 +42,13 @@ from nmt.tables import (
     tokens_per_second,
     verdict,
 )
-from nmt.translator import Translation
+from nmt.translator import Translation, Translator
 
-OF_ATTENTION = (
+_OF_ATTENTION = (
     "Each row: where the model looked when it predicted that word, which is not yet an alignment. </s>: nowhere."
 )
-OF_ALIGNERS = "Each row: with which words the trained aligner puts that word. </s>: with none."
-OF_BOTH = f"{OF_ATTENTION} Of a trained aligner: with which words it puts that word."
+_OF_ALIGNERS = "Each row: with which words the trained aligner puts that word. </s>: with none."
+_OF_BOTH = f"{_OF_ATTENTION} Of a trained aligner: with which words it puts that word."
 
 
 def leave(evaluation: Evaluation, out: Path | None, heatmaps: int) -> str:
@@ -227,7 +227,7 @@ def _draw(systems: Sequence[System], test: TestResult, lines: Sequence[int], out
         found = test.results[system.name].first.translations or []
         translations = [found[line] for line in lines]
         translator = system.members[0].translator
-        if translator.extraction is None and translator.aligner is None:
+        if not translator.aligns:
             for row, source, translation in zip(panels, sources, translations, strict=True):
                 note = "this model has no attention"
                 row.append(Panel(system.name, source.split(), translation.text.split(), [], note))
@@ -236,10 +236,15 @@ def _draw(systems: Sequence[System], test: TestResult, lines: Sequence[int], out
         for row, attention in zip(panels, aligned, strict=True):
             title = f"{system.name}: {translator.reading}"
             row.append(Panel(title, attention.source.texts, attention.target.texts, attention.weights.tolist()))
-    aligners = [member.translator.aligner is not None for system in systems for member in system.members[:1]]
-    caption = OF_ALIGNERS if all(aligners) else OF_BOTH if any(aligners) else OF_ATTENTION
+    caption = caption_of([member.translator for system in systems for member in system.members[:1]])
     for row, line in zip(panels, lines, strict=True):
         figure = draw_heatmaps(row, f"{caption} Reference: {test.pairs.targets[line]}")
         for suffix in ("png", "svg"):
             make_folder(out / "heatmaps")
             save_figure(figure, out / "heatmaps" / f"{test.name}-{line + 1:05d}.{suffix}")
+
+
+def caption_of(translators: Sequence[Translator]) -> str:
+    """What heatmaps of these show, for their reader."""
+    aligners = [translator.aligner is not None for translator in translators]
+    return _OF_ALIGNERS if all(aligners) else _OF_BOTH if any(aligners) else _OF_ATTENTION

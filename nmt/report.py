@@ -141,7 +141,7 @@ def _page_sentences(systems: Sequence[System], test: TestResult, language: str) 
 def _alignments(system: System, test: TestResult, count: int) -> list[dict[str, Any] | None]:
     """Of each of the first sentences the links of the system's first run; None where there is no attention."""
     translator = system.members[0].translator if system.members else None
-    if translator is None or (translator.extraction is None and translator.aligner is None):
+    if translator is None or not translator.aligns:
         return [None] * count
     sources, translations = test.pairs.sources[:count], (test.results[system.name].first.translations or [])[:count]
     found: list[dict[str, Any] | None] = []

@@ -49,6 +49,7 @@ class Translator:
     warn: Callable[[str], None]  # told of lines that are cut
     extraction: Extraction | None = None  # where alignments are read; None where the model has no attention
     aligner: Aligner | None = None  # what reads them in its place
+    threshold: float | None = None  # least weight of a link; None: as what reads them has it
 
     @staticmethod
     def load(run: Run, checkpoint: Checkpoint, device: torch.device, warn: Callable[[str], None]) -> "Translator":
@@ -65,9 +66,9 @@ class Translator:
         return Translator(model.to(device).eval(), subwords, config.search, device, warn, extraction, aligner)
 
     @property
-    def threshold(self) -> float | None:
-        """The least weight of a link where links are not the greatest weights: an aligner's choices need not be one."""
-        return None if self.aligner is None else LEAST
+    def aligns(self) -> bool:
+        """Whether there is anything to read alignments from."""
+        return self.extraction is not None or self.aligner is not None
 
     @property
     def reading(self) -> str:
@@ -184,8 +185,10 @@ class Translator:
     ) -> Iterator[WordAttention]:
         cut = self.cut_pairs([self.subwords.source.encode_pieces(words.text) for words in sources], targets)
         words = zip(sources, target_words, strict=True)
+        # An aligner may choose several source words for a target word, so its links are not the greatest weights.
+        least = self.threshold if self.aligner is None or self.threshold is not None else LEAST
         for own, (source, target), into in zip(self.read(cut), cut, words, strict=True):
-            yield to_words(own, source, target, into)
+            yield to_words(own, source, target, into, least)
 
     def read(self, pairs: Sequence[Pair]) -> list[Matrix]:
         """(T, S) of each pair of pieces, the source's `</s>` last: what its alignment is read from."""

@@ -5,9 +5,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
+from nmt import choosing
 from nmt.alignment import Words, split_words
-from nmt.choosing import candidates, choose, scan
+from nmt.choosing import candidates, choose, links_of_all, scan
 from nmt.gold import Gold
 from nmt.models.base import Extraction
 from nmt.subwords import Pieces
@@ -58,6 +60,23 @@ def test_two_directions_choose_the_words_and_not_the_diagonal() -> None:
     assert choice.forward.layer == choice.backward.layer == SAME_WORD
     assert choice.forward.shift == choice.backward.shift == 0
     assert (choice.agreement, choice.by_chance) == (1, 0)
+
+
+def test_layers_are_read_in_as_many_parts_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = candidates(translator())
+    whole = links_of_all(translator(), SOURCES, TARGETS, every)
+    asked: list[list[int]] = []
+    read = translator().attentions
+    watched = translator()
+
+    def attentions(sources: Any, targets: Any, layers: Sequence[int]) -> Any:
+        asked.append(list(layers))
+        return read(sources, targets, layers)
+
+    watched.attentions = attentions
+    monkeypatch.setattr(choosing, "HELD", 1)
+    assert links_of_all(watched, SOURCES, TARGETS, every) == whole
+    assert asked == [[0], [1]]
 
 
 def test_a_scan_finds_what_gold_says() -> None:

@@ -180,7 +180,7 @@ def test_an_aligner_that_is_taught_is_far_better_than_attention(toy_runs, name, 
     gold = read_gold(TOY / "test.gold")
 
     def judged(translator: Translator) -> float:
-        found = [links(attention, translator.threshold) for attention in translator.align(sources, targets)]
+        found = [links(attention) for attention in translator.align(sources, targets)]
         return worth(found, gold).error_rate
 
     attention = Translator.load(Run(toy_runs / name), "best", torch.device("cpu"), warn=pytest.fail)
