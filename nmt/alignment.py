@@ -24,7 +24,9 @@ Matrix = NDArray[np.float64]
 _WORD = {"punctuation": re.compile(r"\w+(?:[-'’.,]\w+)*|[^\w\s]"), "space": re.compile(r"\S+")}
 
 SHADES = " ░▒▓█"
-AGREED = 0.3  # geometric mean of two directions' weights
+# Geometric mean of two directions' weights: error rates over 0.1, 0.2 and 0.3 of the attention of the toy corpus's RNN
+# 21.5, 13.1, 19.9 %, of its Transformer 19.0, 11.0, 15.1 %.
+AGREED = 0.2
 NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
