@@ -10,7 +10,7 @@ from nmt.commands import load_translator, read_pairs_of, warn
 from nmt.config import InputError
 
 if TYPE_CHECKING:
-    from nmt.alignment import Words
+    from nmt.alignment import Combination, Words
     from nmt.alignment_page import Named
     from nmt.gold import Gold, Worth
     from nmt.inspection import Aligned
@@ -21,12 +21,7 @@ def align(arguments: argparse.Namespace) -> int:
     """Print the word links of each pair of lines, or what links are worth against gold, or write a page of them."""
     from nmt import alignment, gold, inspection
 
-    if arguments.beside and not arguments.page:
-        raise InputError("--beside: another run is shown beside this one on a page only; give --page FILE.html, too")
-    if arguments.heatmaps and (arguments.page or arguments.scan or arguments.choose or arguments.gold):
-        raise InputError("--heatmaps draws in place of what --page, --scan, --choose and --gold give: choose one")
-    if arguments.page and (arguments.scan or arguments.choose or arguments.format != "pharaoh"):
-        raise InputError("--page writes a page in place of what --scan, --choose and --format print: give one of these")
+    _check_options(arguments)
     translator, reverse = _translators(arguments)
     sources, targets = _words_of_pairs(arguments)
     if arguments.choose:
@@ -43,13 +38,13 @@ def align(arguments: argparse.Namespace) -> int:
     if targets is None:
         translations = translator.translate([words.text for words in sources], bar="translating")
         found = inspection.align_translations(
-            translator, sources, translations, arguments.words, arguments.combine, reverse
+            translator, sources, translations, arguments.words, _combination(arguments), reverse
         )
     else:
-        found = inspection.align(translator, sources, targets, arguments.combine, reverse)
+        found = inspection.align(translator, sources, targets, _combination(arguments), reverse)
     warn(f"read from: {translator.reading}" + (f"; the reverse: {reverse.reading}" if reverse else ""))
     if wanted is not None:
-        _print_worths(inspection.judge(found, wanted, arguments.gold, arguments.combine))
+        _print_worths(inspection.judge(found, wanted, arguments.gold, _combination(arguments)))
     elif arguments.heatmaps:
         _draw(found, translator, reverse, arguments.heatmaps)
     elif arguments.format == "npz":
@@ -65,6 +60,35 @@ def align(arguments: argparse.Namespace) -> int:
             else:
                 print(alignment.as_json(line.forward, line.links, translator.reading))
     return 0
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Refuse options that would have no effect beside others, but for those that exclude each other."""
+    if arguments.beside and not arguments.page:
+        raise InputError("--beside: another run is shown beside this one on a page only; give --page FILE.html, too")
+    if arguments.combine and not arguments.reverse:
+        raise InputError("--combine: there is one direction only; give --reverse RUN, too")
+    if (arguments.gold_first or arguments.gold_reversed) and not arguments.gold:
+        raise InputError("--gold-first and --gold-reversed say how to read gold links; give --gold FILE, too")
+    for name, given in (("--heatmaps", arguments.heatmaps), ("--choose", arguments.choose)):
+        if given and arguments.gold:
+            raise InputError(f"{name} has no use for gold links; leave --gold out")
+    if arguments.format != "pharaoh" and arguments.gold:
+        raise InputError("--gold prints error rates in place of what --format says; give one of the two")
+    for name, given in (("--scan", arguments.scan), ("--choose", arguments.choose)):
+        if given and (arguments.layer is not None or arguments.threshold is not None):
+            raise InputError(f"{name} tries every way to read attention; leave --layer and --threshold out")
+    if arguments.scan and arguments.reverse:
+        raise InputError("--scan reads one direction; leave --reverse out")
+    if arguments.format in ("soft", "npz", "grid") and (arguments.reverse or arguments.threshold is not None):
+        raise InputError(
+            f"--format {arguments.format} gives the weights of one direction, not links; leave --reverse and "
+            "--threshold out"
+        )
+
+
+def _combination(arguments: argparse.Namespace) -> "Combination":
+    return arguments.combine or "grow-diag-final-and"  # taught toy runs: XX; grow-diag XX, soft XX
 
 
 def _draw(found: Iterable["Aligned"], translator: "Translator", reverse: "Translator | None", folder: Path) -> None:
@@ -205,16 +229,16 @@ def _write_page(
     if targets is None:
         translations = translator.translate([words.text for words in shown], bar="translating")
         found = inspection.align_translations(
-            translator, shown, translations, arguments.words, arguments.combine, reverse
+            translator, shown, translations, arguments.words, _combination(arguments), reverse
         )
     else:
         translations = None
-        found = inspection.align(translator, shown, targets[:MOST_PAIRS], arguments.combine, reverse)
+        found = inspection.align(translator, shown, targets[:MOST_PAIRS], _combination(arguments), reverse)
     aligned = list(found)
     if judges is not None:
         check_gold(judges, [line.forward for line in aligned], arguments.gold)
     of = f"{arguments.source} and {arguments.target or f'its translations by {runs[0].name}'}"
-    data = page_data(aligned, translations, runs, backwards, judges, of, len(sources), arguments.combine)
+    data = page_data(aligned, translations, runs, backwards, judges, of, len(sources), _combination(arguments))
     write_lines(arguments.page, alignment_page(data).split("\n"))
     print(f"page     {arguments.page}")
     return 0

@@ -24,9 +24,6 @@ Matrix = NDArray[np.float64]
 _WORD = {"punctuation": re.compile(r"\w+(?:[-'’.,]\w+)*|[^\w\s]"), "space": re.compile(r"\S+")}
 
 SHADES = " ░▒▓█"
-# Geometric mean of two directions' weights: error rates over 0.1, 0.2 and 0.3 of the attention of the toy corpus's RNN
-# 21.5, 13.1, 19.9 %, of its Transformer 19.0, 11.0, 15.1 %.
-AGREED = 0.2
 NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
@@ -47,13 +44,26 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Least:
+    """The least weights of links."""
+
+    weight: float  # of any link
+    beside: float | None = None  # of one that stands beside a link, of a word that has none otherwise
+
+
+# Geometric mean of two directions' weights: error rates over 0.1, 0.2 and 0.3 of the attention of the toy corpus's RNN
+# 21.5, 13.1, 19.9 %, of its Transformer 19.0, 11.0, 15.1 %.
+AGREED = Least(0.2)
+
+
+@dataclass(frozen=True)
 class WordAttention:
     """What a model looked at, by words."""
 
     source: Words
     target: Words
     weights: Matrix  # (target words, source words + 1): each row sums to 1; the last column is </s>
-    least: float | None = None  # weight of a link; None: a target word's link is the one with the most weight
+    least: Least | None = None  # weight of a link; None: a target word's link is the one with the most weight
 
 
 def split_words(line: str, split: WordSplit = "punctuation") -> Words:
@@ -117,7 +127,7 @@ def extract(weights: Matrix, products: Matrix | None, extraction: Extraction) ->
 
 
 def to_words(
-    weights: Matrix, source: Pieces, target: Pieces, into: tuple[Words, Words], least: float | None = None
+    weights: Matrix, source: Pieces, target: Pieces, into: tuple[Words, Words], least: Least | None = None
 ) -> WordAttention:
     """Word attention of piece attention (T, S), whose last column is </s>, for the words of both lines.
 
@@ -142,8 +152,13 @@ def links(attention: WordAttention) -> set[Link]:
     return {(source, target) for target, source in enumerate(best) if source != len(attention.source)}
 
 
-def _over(weights: Matrix, least: float) -> set[Link]:
-    target, source = np.nonzero(weights >= least)
+def _over(weights: Matrix, least: Least) -> set[Link]:
+    found = _pairs(weights >= least.weight)
+    return found if least.beside is None else _grow(found, _pairs(weights >= least.beside))
+
+
+def _pairs(linked: NDArray[np.bool_]) -> set[Link]:
+    target, source = np.nonzero(linked)
     return set(zip(source.tolist(), target.tolist(), strict=True))
 
 
@@ -179,8 +194,9 @@ def agreement(forward: WordAttention, backward: WordAttention) -> Matrix:
     return np.asarray(np.sqrt(forward.weights[:, :-1] * backward.weights[:, :-1].T))
 
 
-def _grow(found: set[Link], union: Set[Link]) -> set[Link]:
+def _grow(seeds: Set[Link], union: Set[Link]) -> set[Link]:
     """With neighbours from the union, also diagonal ones, whose source or target word has no link yet, and theirs."""
+    found = set(seeds)
     sources, targets = {i for i, _ in found}, {j for _, j in found}
     growing = True
     while growing:

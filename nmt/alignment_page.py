@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nmt.alignment import Combination, Link, Matrix, Words, extract, links, pharaoh, to_words, turned
+from nmt.alignment import Combination, Least, Link, Matrix, Words, extract, links, pharaoh, to_words, turned
 from nmt.gold import Gold, diagonal, worth
 from nmt.inspection import Aligned
 from nmt.models.base import Extraction
@@ -183,6 +183,7 @@ def _readings(system: _System, gold: Sequence[Gold] | None) -> _Readings:
     names: list[tuple[str, Extraction | None]] = [(translator.reading, None)]
     attention = [b""] * len(pairs)
     found: list[list[Set[Link]]] = [[own] for own in system.links]
+    least = None if translator.threshold is None else Least(translator.threshold)
     sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
     for layer in range(model.attention_layers):  # one by one: the attention of all may be large
         extractions = [Extraction(layer, head, shift) for shift, head in product((0, 1), heads)]
@@ -190,7 +191,7 @@ def _readings(system: _System, gold: Sequence[Gold] | None) -> _Readings:
         for row, [weights], _ in translator.attentions(sources, targets, [layer]):
             attention[row] += _quantised(weights)
             for one in extractions:
-                own = links(to_words(extract(weights, None, one), *pairs[row], system.words[row], translator.threshold))
+                own = links(to_words(extract(weights, None, one), *pairs[row], system.words[row], least))
                 found[row].append(turned(own) if system.reverse else own)
     return _Readings(names, [_quantised(own) for own in translator.read(pairs)], attention, found)
 

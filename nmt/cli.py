@@ -181,7 +181,8 @@ def _add_align(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     _add_words(align)
     align.add_argument("--source-words", type=Path, metavar="FILE", help="the source's words, with spaces between them")
     align.add_argument("--target-words", type=Path, metavar="FILE", help="the target's")
-    align.add_argument(
+    given = align.add_mutually_exclusive_group()
+    given.add_argument(
         "--format",
         choices=("pharaoh", "soft", "jsonl", "npz", "grid"),
         default="pharaoh",
@@ -199,18 +200,17 @@ def _add_align(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     align.add_argument(
         "--combine",
         choices=("intersection", "union", "grow-diag", "grow-diag-final-and", "soft"),
-        default="grow-diag-final-and",  # taught toy runs: 6.1 and 6.4 %; grow-diag 6.3 and 6.6, soft 6.9 and 7.1
-        help="how to combine the links of two directions; soft: their weights (%(default)s)",
+        help="how to combine the links of two directions; soft: their weights (grow-diag-final-and)",
     )
-    align.add_argument("--heatmaps", type=Path, metavar="DIR", help="draw them there instead, as PNG, SVG and PDF")
+    given.add_argument("--heatmaps", type=Path, metavar="DIR", help="draw them there instead, as PNG, SVG and PDF")
     align.add_argument("--gold", type=Path, metavar="FILE", help="print the error rate against these links instead")
     align.add_argument("--gold-first", type=int, choices=(0, 1), default=0, help="number of a line's first word in it")
     align.add_argument("--gold-reversed", action="store_true", help="its links name the target word first")
-    align.add_argument("--scan", action="store_true", help="print the error rate of every layer, head and shift")
-    align.add_argument(
+    given.add_argument("--scan", action="store_true", help="print the error rate of every layer, head and shift")
+    given.add_argument(
         "--choose", action="store_true", help="keep the layer, head and shift by which two directions agree most"
     )
-    align.add_argument(
+    given.add_argument(
         "--page", type=Path, metavar="FILE", help="write a page of heatmaps and links (.html) instead of printing"
     )
     align.add_argument(

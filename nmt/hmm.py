@@ -24,6 +24,9 @@ ROUNDS, ROUNDS_WITH_JUMPS = 2, 2
 NOTHING = 0.1  # probability that a target piece stands for no source piece
 FARTHEST = 10  # jumps of more pieces are alike
 LEAST = 1e-9  # probability of a pair that was never seen
+# Agreed links of so much weight grow, and the weight of those that come of it. Error rates of links over 0.25 on the
+# toy corpus: 6.6 % without growing, 6.1 with; 6.1 to 6.3 if they grow from 0.1 or 0.5, or weigh 0.3 or 0.7.
+GROWING, GROWN = 0.2, 0.5
 CELLS = 400_000  # pairs of pieces looked at at once
 
 
@@ -140,9 +143,33 @@ def agreed_links(sources: Rows, targets: Rows, bar: str) -> list[Tensor]:
     found: list[Tensor] = [torch.empty(0)] * len(sources)
     for place, forward, backward in _posteriors(ahead, back, jumps=True):
         means = (forward * backward.mT).sqrt()
+        grown = _grown(means > GROWING, _best(forward) | _best(backward).mT)
+        means = torch.where(grown, means.clamp_min(GROWN), means)
         for row, mean in zip(groups[place], means, strict=True):
             found[row] = mean[: lengths[row, 1], : lengths[row, 0]].half()
     return found
+
+
+def _best(posterior: Tensor) -> Tensor:
+    """(B, T, S) True where each target piece most likely came of, unless that is nothing."""
+    nothing = 1 - posterior.sum(2, keepdim=True)
+    return (posterior == posterior.amax(2, keepdim=True)) & (posterior > nothing) & (posterior > 0)
+
+
+def _grown(links: Tensor, candidates: Tensor) -> Tensor:
+    """(B, T, S) the candidates beside a link, in one of eight directions, of a piece that had none; and beside these.
+
+    Koehn et al. 2005, section 3, but for all places at once. "vor" is "in front of": both directions agree on one word
+    of the three alone, since a piece of either language comes of one of the other.
+    """
+    found = links
+    while True:
+        beside = F.max_pool2d(found.float(), 3, stride=1, padding=1) > 0
+        lonely = ~(found.any(2, keepdim=True) & found.any(1, keepdim=True))
+        more = found | (candidates & beside & lonely)
+        if torch.equal(more, found):
+            return found & ~links
+        found = more
 
 
 def _posteriors(ahead: _Direction, back: _Direction, *, jumps: bool) -> Iterator[tuple[int, Tensor, Tensor]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nmt.aligner import LEAST, Aligner
-from nmt.alignment import Matrix, WordAttention, Words, WordSplit, extract, split_words, to_words
+from nmt.alignment import Least, Matrix, WordAttention, Words, WordSplit, extract, split_words, to_words
 from nmt.batching import Batch, make_batch, pad, plan_in_order_of_length
 from nmt.checkpoint import load_weights
 from nmt.config import SearchConfig
@@ -185,10 +185,16 @@ class Translator:
     ) -> Iterator[WordAttention]:
         cut = self.cut_pairs([self.subwords.source.encode_pieces(words.text) for words in sources], targets)
         words = zip(sources, target_words, strict=True)
-        # An aligner may choose several source words for a target word, so its links are not the greatest weights.
-        least = self.threshold if self.aligner is None or self.threshold is not None else LEAST
         for own, (source, target), into in zip(self.read(cut), cut, words, strict=True):
-            yield to_words(own, source, target, into, least)
+            yield to_words(own, source, target, into, self.least)
+
+    @property
+    def least(self) -> Least | None:
+        """Least weights of links; None: a target word's link is the one with the most weight."""
+        if self.threshold is not None:
+            return Least(self.threshold)
+        # An aligner may choose several source words for a target word, so its links are not the greatest weights.
+        return None if self.aligner is None else LEAST
 
     def read(self, pairs: Sequence[Pair]) -> list[Matrix]:
         """(T, S) of each pair of pieces, the source's `</s>` last: what its alignment is read from."""

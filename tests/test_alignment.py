@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nmt.alignment import (
+    Least,
     Link,
     WordAttention,
     Words,
@@ -165,18 +166,18 @@ def test_norms_are_those_of_what_is_carried():
 def test_links_are_the_argmax_and_none_at_the_end_of_sentence():
     found = attention([[0.1, 0.2, 0.1, 0.0, 0.0, 0.6], [0, 0, 0, 1, 0, 0], [0, 0.9, 0.1, 0, 0, 0]])
     assert links(found) == {(1, 2), (3, 1)}  # no link for the first
-    assert links(replace(found, least=0.1)) == {(0, 0), (1, 0), (2, 0), (3, 1), (1, 2), (2, 2)}
-    assert links(replace(found, least=0.95)) == {(3, 1)}
+    assert links(replace(found, least=Least(0.1))) == {(0, 0), (1, 0), (2, 0), (3, 1), (1, 2), (2, 2)}
+    assert links(replace(found, least=Least(0.95))) == {(3, 1)}
     assert pharaoh(links(found)) == "1-2 3-1"  # by source, then target
     assert pharaoh(set()) == ""
 
 
 def test_no_words_no_links():
     nothing = merged(np.zeros((0, 1)), Pieces([], [], ""), Pieces([], [], " "))
-    assert links(nothing) == links(replace(nothing, least=0.1)) == set() and soft(nothing) == ""
+    assert links(nothing) == links(replace(nothing, least=Least(0.1))) == set() and soft(nothing) == ""
     only_target = merged(np.ones((3, 1)), Pieces([], [], ""), TARGET)
     assert only_target.weights.tolist() == [[1.0]] * 4
-    assert links(only_target) == links(replace(only_target, least=0.1)) == set()
+    assert links(only_target) == links(replace(only_target, least=Least(0.1))) == set()
     only_source = merged(np.zeros((0, 7)), SOURCE, Pieces([], [], ""))
     assert links(only_source) == set()
     for how in ("intersection", "union", "grow-diag", "grow-diag-final-and", "soft"):
@@ -247,12 +248,22 @@ def test_soft_agreement_needs_both_directions():
     back = attention([[0.9, 0.0, 0.1], [0.1, 0.6, 0.3]])
     assert combine(ahead, back, "soft") == {(0, 0), (1, 1)}
     assert combine(back, ahead, "soft") == {(0, 0), (1, 1)}
-    assert combine(replace(ahead, least=0.05), back, "soft") == {(0, 0), (1, 1), (1, 0)}
+    assert combine(replace(ahead, least=Least(0.05)), back, "soft") == {(0, 0), (1, 1), (1, 0)}
+
+
+def test_a_lonely_word_is_linked_beside_a_link_by_less():
+    found = attention([[0.5, 0.0, 0.0, 0.0, 0.5], [0.0, 0.2, 0.0, 0.0, 0.8], [0.0, 0.0, 0.0, 0.2, 0.8]])
+    assert links(replace(found, least=Least(0.4))) == {(0, 0)}
+    assert links(replace(found, least=Least(0.4, beside=0.15))) == {(0, 0), (1, 1)}  # 3-2 is beside none
+    assert links(replace(found, least=Least(0.4, beside=0.25))) == {(0, 0)}
+    assert links(replace(found, least=Least(0.6, beside=0.15))) == set()
+    full = attention([[0.5, 0.2, 0.3], [0.2, 0.5, 0.3]])
+    assert links(replace(full, least=Least(0.4, beside=0.15))) == {(0, 0), (1, 1)}  # no word is lonely
 
 
 def test_each_direction_has_its_own_least_weight():
     # As where one run has an aligner and the other has not.
-    ahead = replace(attention([[0.4, 0.4, 0.2], [0.1, 0.6, 0.3]]), least=0.35)
+    ahead = replace(attention([[0.4, 0.4, 0.2], [0.1, 0.6, 0.3]]), least=Least(0.35))
     back = attention([[0.8, 0.1, 0.1], [0.45, 0.4, 0.15]])
     assert combine(ahead, back, "union") == {(0, 0), (1, 0), (1, 1)}
     assert combine(ahead, back, "intersection") == {(0, 0), (1, 0)}

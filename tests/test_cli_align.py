@@ -147,7 +147,31 @@ def test_heatmaps_are_drawn(place: Place, give: Any, reverse: str) -> None:
     assert {path.name for path in (place.path / "drawn").iterdir()} == {f"line-00001.{suffix}" for suffix in starts}
     for suffix, start in starts.items():
         assert (place.path / "drawn" / f"line-00001.{suffix}").read_bytes().startswith(start)
-    refused(give("align", "runs/rnn", *PLAIN, "--heatmaps", "drawn", "--scan"), "--heatmaps", "choose one")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--heatmaps", "drawn", "--scan"], "not allowed with"),
+        (["--format", "soft", "--page", "page.html"], "not allowed with"),
+        (["--heatmaps", "drawn", "--gold", "plain.gold"], "leave --gold out"),
+        (["--choose", "--gold", "plain.gold"], "leave --gold out"),
+        (["--format", "jsonl", "--gold", "plain.gold"], "one of the two"),
+        (["--scan", "--gold", "plain.gold", "--layer", "1"], "leave --layer"),
+        (["--scan", "--gold", "plain.gold", "--threshold", "0.3"], "leave --layer"),
+        (["--scan", "--gold", "plain.gold", "--reverse", "runs/reverse"], "leave --reverse out"),
+        (["--choose", "--threshold", "0.3"], "leave --layer"),
+        (["--format", "grid", "--threshold", "0.3"], "leave --reverse"),
+        (["--format", "soft", "--reverse", "runs/reverse"], "leave --reverse"),
+        (["--combine", "union"], "give --reverse RUN"),
+        (["--gold-first", "1"], "give --gold FILE"),
+        (["--gold-reversed"], "give --gold FILE"),
+        (["--beside", "runs/rnn"], "give --page"),
+    ],
+)
+def test_no_option_is_passed_over(give: Any, options: list[str], said: str) -> None:
+    outcome = give("align", "runs/transformer", *PLAIN, *options)
+    assert outcome.code == 2 and said in outcome.error
 
 
 def test_words_may_be_given(place: Place, give: Any) -> None:

@@ -43,6 +43,35 @@ def test_turning_both_sides_turns_the_links():
         torch.testing.assert_close(ahead.float(), back.float().T, atol=2e-3, rtol=0)
 
 
+def test_a_piece_that_stands_for_several_is_linked_to_each():
+    source, target = ["vor", "der", "Stadt", "!"], ["in", "front", "of", "the", "city"]
+
+    def matrix(*pairs: str) -> torch.Tensor:
+        found = torch.zeros(1, len(target), len(source), dtype=torch.bool)
+        for pair in pairs:
+            first, second = pair.split("-")
+            found[0, target.index(second), source.index(first)] = True
+        return found
+
+    agreed = matrix("vor-front", "der-the", "Stadt-city")
+    believed = agreed | matrix("vor-in", "vor-of", "vor-the", "!-in")
+    assert torch.equal(hmm._grown(agreed, believed), matrix("vor-in", "vor-of"))
+
+
+def test_growing_stops_where_nothing_more_is_beside():
+    generator = torch.Generator().manual_seed(2)
+    links, candidates = (torch.rand(50, 7, 9, generator=generator) < share for share in (0.06, 0.3))
+    grown = hmm._grown(links, candidates)
+    assert grown.any() and not (grown & (links | ~candidates)).any()
+    assert torch.equal(hmm._grown(links.mT, candidates.mT), grown.mT)
+    assert not hmm._grown(links | grown, candidates).any()
+    for found, first, own in zip(links | grown, links, candidates, strict=True):
+        for row, column in found.logical_not().logical_and(own).nonzero().tolist():
+            beside = found[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].any()
+            assert not beside or (found[row].any() and found[:, column].any())
+        assert first.any() or not found.any()  # it does not begin by itself
+
+
 def direction(sources: list[list[int]], targets: list[list[int]]) -> hmm._Direction:
     built = hmm._direction(sources, targets, [list(range(len(sources)))], 200)
     generator = torch.Generator().manual_seed(1)
