@@ -1,29 +1,25 @@
 """The page of alignments: what models look at, sentence by sentence."""
 
-import base64
 import time
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import accumulate, combinations, product
+from itertools import accumulate, combinations
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
-from nmt.alignment import Combination, Least, Link, Matrix, Words, extract, links, pharaoh, to_words, turned
+from nmt.alignment import Combination, Least, Link, Words, extract, links, pharaoh, to_words, turned
 from nmt.gold import Gold, diagonal, worth
+from nmt.heatmaps import MOST_BYTES, count_weights, described, extractions, heatmap, layer_by_layer, quantised
 from nmt.inspection import Aligned
-from nmt.models.base import Extraction
 from nmt.page import page_text
 from nmt.runs import Run
 from nmt.tables import Column, Table
 from nmt.translator import Pair, Translation, Translator
 
 MOST_PAIRS = 200  # on the page: more than that nobody looks through
-MOST_BYTES = 7_000_000  # weights of all pairs, a byte each: base64 makes 9.4 MB of them
-STYLES = ("shared/page.css", "alignments/page.css")
+STYLES = ("shared/page.css", "shared/heatmaps.css", "alignments/page.css")
 SCRIPTS = (
-    *("shared/elements.js", "shared/systems.js", "alignments/matrix.js", "alignments/panel.js"),
+    *("shared/elements.js", "shared/systems.js", "shared/matrix.js", "shared/panel.js", "shared/heatmaps.js"),
     *("shared/gallery.js", "alignments/page.js"),
 )
 
@@ -36,20 +32,16 @@ def alignment_page(data: dict[str, Any]) -> str:
 
     - title, made: texts. facts, notes: sentences, notes may be empty.
     - worths: a table {columns: [{title, help, number}], rows: [[text, …], …]} of error rates, or None without gold.
-    - systems: {name, description, reverse, layers, heads, readings} of each run; reverse: it reads the target and
-      writes the source. readings: {name, layer, head, shift, error}; the first is what the run's alignments are read
-      from, its layer None; layers and heads count from 1, head None: the mean; error: over all lines, or None.
+    - systems: name and description of each run; reverse: it reads the target and writes the source; what `described`
+      says of its heatmaps, and of each reading its error over all lines, or None.
     - combined: what links of both directions are made by, or None without a reverse.
     - sort: what sentences are sorted by at first, a key of theirs.
     - sentences, each:
         - line, source, target; words: [[start, end], …] of the source, of the target, in characters.
         - gold: {sure, possible}, two texts of links, of which possible are those that are not sure; or None.
         - disagreement: 1 - F1 of the systems' links, the mean over each two of them, or None where there is one.
-        - systems: {pieces, own, attention, readings}. pieces: [[start, end], …] of what the run reads and of what it
-          writes (reverse: of the target, and of the source). own: what the first reading reads, base64 of bytes
-          (T, S), 255 a weight of 1; S counts the `</s>` of what is read, which stands last. attention: the same
-          (layers, heads, T + 1, S), T + 1 with the `</s>` of what is written. readings: {links, error, crossing} of
-          each of the system's readings; crossing: share of the pairs of links that cross.
+        - systems: what `heatmap` holds, and readings: {links, error, crossing} of each of the system's readings;
+          crossing: share of the pairs of links that cross.
         - combined: {links, error, crossing} or None.
     """
     return page_text("alignments/page.html", STYLES, SCRIPTS, data)
@@ -77,11 +69,7 @@ class _System:
     @property
     def bytes_of_pairs(self) -> list[int]:
         """How many weights the page holds of each pair."""
-        model = self.named.translator.model
-        every = model.attention_layers * model.attention_heads
-        return [
-            (len(source.ids) + 1) * (len(target.ids) + every * (len(target.ids) + 1)) for source, target in self.pairs
-        ]
+        return [count_weights(self.named.translator, pair) for pair in self.pairs]
 
     def first(self, count: int) -> "_System":
         """The same of the first pairs."""
@@ -111,7 +99,7 @@ def page_data(
     gold = None if gold is None else gold[:count]
     judges: list[Gold | None] = [None] * len(found) if gold is None else list(gold)
     combined = how if reverse else None
-    read = [_readings(system, gold) for system in systems]
+    read = [_readings(system) for system in systems]
     return {
         "title": " beside ".join(system.named.name for system in systems),
         "made": time.strftime("%Y-%m-%d %H:%M"),
@@ -170,67 +158,42 @@ def _systems(
 class _Readings:
     """What can be read from a system, of each pair: weights as bytes, links by each reading."""
 
-    names: list[tuple[str, Extraction | None]]  # the first is where its links come from
     own: list[bytes]
     attention: list[bytes]
-    links: list[list[Set[Link]]]  # of each pair, of each reading
+    links: list[list[Set[Link]]]  # of each pair, of each of the readings that `described` names
 
 
-def _readings(system: _System, gold: Sequence[Gold] | None) -> _Readings:
+def _readings(system: _System) -> _Readings:
     translator, pairs = system.named.translator, system.pairs
-    model = translator.model
-    heads = [None, *range(model.attention_heads)] if model.attention_heads > 1 else [None]
-    names: list[tuple[str, Extraction | None]] = [(translator.reading, None)]
     attention = [b""] * len(pairs)
     found: list[list[Set[Link]]] = [[own] for own in system.links]
     least = None if translator.threshold is None else Least(translator.threshold)
-    sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
-    for layer in range(model.attention_layers):  # one by one: the attention of all may be large
-        extractions = [Extraction(layer, head, shift) for shift, head in product((0, 1), heads)]
-        names += [(str(one), one) for one in extractions]
-        for row, [weights], _ in translator.attentions(sources, targets, [layer]):
-            attention[row] += _quantised(weights)
-            for one in extractions:
-                own = links(to_words(extract(weights, None, one), *pairs[row], system.words[row], least))
-                found[row].append(turned(own) if system.reverse else own)
-    return _Readings(names, [_quantised(own) for own in translator.read(pairs)], attention, found)
-
-
-def _quantised(weights: Matrix) -> bytes:
-    return np.rint(255 * weights).astype(np.uint8).tobytes()
+    for layer, row, weights in layer_by_layer(translator, pairs):
+        attention[row] += quantised(weights)
+        for one in extractions(translator, layer):
+            own = links(to_words(extract(weights, None, one), *pairs[row], system.words[row], least))
+            found[row].append(turned(own) if system.reverse else own)
+    return _Readings([quantised(own) for own in translator.read(pairs)], attention, found)
 
 
 def _described(system: _System, readings: _Readings, gold: Sequence[Gold] | None) -> dict[str, Any]:
     """A system, of the page's systems."""
-    config, model = system.named.run.config(), system.named.translator.model
-    errors = [_error([own[place] for own in readings.links], gold) for place in range(len(readings.names))]
+    config, shown = system.named.run.config(), described(system.named.translator)
+    for place, reading in enumerate(shown["readings"]):
+        reading["error"] = _error([own[place] for own in readings.links], gold)
     return {
         "name": system.named.name,
         "description": f"{config.model.kind}, {config.data.source_language} to {config.data.target_language}; "
         f"links read from: {system.named.translator.reading}",
         "reverse": system.reverse,
-        "layers": model.attention_layers,
-        "heads": model.attention_heads,
-        "readings": [
-            {
-                "name": name,
-                "layer": one and one.layer + 1,
-                "head": None if one is None or one.head is None else one.head + 1,
-                "shift": one and one.shift,
-                "error": error,
-            }
-            for (name, one), error in zip(readings.names, errors, strict=True)
-        ],
+        **shown,
     }
 
 
 def _of_sentence(system: _System, readings: _Readings, row: int, gold: Gold | None) -> dict[str, Any]:
     """A system's part of a sentence."""
-    source, target = system.pairs[row]
     return {
-        "pieces": [source.offsets, target.offsets],
-        "own": base64.b64encode(readings.own[row]).decode(),
-        "attention": base64.b64encode(readings.attention[row]).decode(),
+        **heatmap(system.pairs[row], readings.own[row], readings.attention[row]),
         "readings": [_judged(own, gold) for own in readings.links[row]],
     }
 

@@ -297,8 +297,11 @@ def test_the_browser_computes_as_python_does(reader: Reader) -> None:
             for own in range(len(readings_of(layers, heads))):
                 for by_words in (True, False):
                     expected = made.weights(row, place, own, by_words=by_words)
-                    script = """([row, place, own, byWords]) =>
-                        gridOf(data.sentences[row], place, data.systems[place].readings[own], byWords).weights"""
+                    script = """([row, place, own, byWords]) => {
+                        const [system, sentence] = [data.systems[place], data.sentences[row]];
+                        const [part, reading] = [sentence.systems[place], system.readings[own]];
+                        return gridOf(system, part, sentence.words, reading, byWords).weights;
+                    }"""
                     found = page.evaluate(script, [row, place, own, by_words])
                     np.testing.assert_allclose(np.reshape(found, expected.shape), expected, atol=1e-9)
 

@@ -11,7 +11,8 @@ READING_ORDER = """
     models.export models
     loss search alignment gold hmm scores comparison plotting checkpoint aligner runs events translator
     inspection choosing teaching
-    preparation optimisation validation training systems evaluation tables page report alignment_page presentation
+    preparation optimisation validation training systems evaluation tables page heatmaps report alignment_page
+    presentation
     commands align_commands cli
 """
 ORDER = READING_ORDER.split()

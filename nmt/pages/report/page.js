@@ -3,7 +3,8 @@
 const RANGES = { words: "Words", line: "Lines", score: "chrF++", disagreement: "Disagreement" };
 const BATCH = 30; // sentences drawn at once; the next as the reader nears their end
 const axes = document.getElementById("axes");
-const forms = [axes, choices];
+const forms = [axes, choices, readings];
+let opened = ""; // the choice of heatmaps that the sentences were drawn by
 
 function prepare(sentence) {
   const scores = sentence.systems.map((system) => system.chrf);
@@ -31,6 +32,10 @@ function offerChoices() {
     of.parentElement.hidden = true;
     choices.querySelector("[value=disagreement]").remove();
   }
+  const all = data.tests.flatMap(({ sentences }) => sentences);
+  for (const each of document.querySelectorAll(".of-heatmaps")) each.hidden = !all.some(hasHeatmaps);
+  if (all.every(hasHeatmaps)) choices.querySelector("[value=only]").remove();
+  offerReadings(readings.elements);
 }
 
 function chosenValue(sentence, name) {
@@ -42,6 +47,7 @@ function chosenValue(sentence, name) {
 function choose() {
   const { elements } = choices;
   const { sentences } = data.tests[elements.test.value];
+  const heatmaps = elements.heatmaps.value;
   const wanted = terms();
   const ranges = Object.keys(RANGES).map((name) => {
     const [from, to] = ["from", "to"].map((end) => elements[`${name}-${end}`].value);
@@ -55,7 +61,11 @@ function choose() {
       const value = chosenValue(sentence, name);
       return from <= value && value <= to;
     }))
+    .filter((sentence) => heatmaps !== "only" || hasHeatmaps(sentence))
     .sort((a, b) => sign * (chosenValue(a, key) - chosenValue(b, key)) || a.line - b.line);
+  if (heatmaps !== opened) articles = new WeakMap();
+  opened = heatmaps;
+  dimCells();
   showSentences(found, sentences.length);
 }
 
@@ -63,6 +73,7 @@ function restore() {
   readAddress();
   drawCurves();
   choose();
+  redrawHeatmaps();
 }
 
 /* Keys. */
@@ -76,7 +87,10 @@ function moveWord(by) {
 }
 
 function keysInside(article, { j, k }) {
-  return {
+  const panel = document.activeElement.closest("svg.panel");
+  const h = () => toggleHeatmaps(article);
+  return panel ? { h, ...panelKeys(panel) } : {
+    h,
     ArrowDown: j,
     ArrowUp: k,
     ArrowRight: () => moveWord(1),
@@ -133,9 +147,16 @@ function start() {
   list.addEventListener("pointerover", ({ target }) => lightFrom(target));
   list.addEventListener("pointerleave", () => lightFrom(null));
   list.addEventListener("focusin", ({ target }) => lightFrom(target));
-  list.addEventListener("focusout", dim);
+  list.addEventListener("focusout", dimWords);
+  readings.addEventListener("input", () => {
+    redrawHeatmaps();
+    writeAddress();
+  });
+  readings.addEventListener("submit", (event) => event.preventDefault());
+  startPanels();
   offerThemes();
   startGallery();
+  addEventListener("beforeprint", () => openBoxes().forEach(drawHeatmaps)); // of all sentences, which are there by now
 }
 
 start();

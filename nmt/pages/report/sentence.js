@@ -104,7 +104,8 @@ function drawSentence(sentence) {
     html("dl", {},
       row(["Source"], rows.source),
       row(["Reference"], write(sentence.reference, [sentence.reference], false, "u", missed)),
-      ...texts));
+      ...texts),
+    ...(hasHeatmaps(sentence) ? [offerHeatmaps(sentence, rows.source.box, names.map((_, i) => rows[i].box))] : []));
   for (const [name, { elements }] of Object.entries(rows)) {
     elements.forEach((element, i) => places.set(element, { article, row: name, index: i }));
   }
@@ -124,12 +125,12 @@ function light(element, weight) {
   element.style.setProperty("--strength", Math.max(weight, 15)); // weaker would not be seen
 }
 
-function dim() {
+function dimWords() {
   for (const element of list.querySelectorAll(".lit, .here")) element.classList.remove("lit", "here");
 }
 
 function lightUp(word) {
-  dim();
+  dimWords();
   const { article, row, index } = places.get(word);
   const { rows, links } = drawn.get(article);
   const sources = new Map(row === "source" ? [[index, 100]] : []);
@@ -148,5 +149,5 @@ function lightUp(word) {
 function lightFrom(target) {
   const word = target?.closest?.(".word") ?? document.activeElement.closest(".word");
   if (word) lightUp(word);
-  else dim();
+  else dimWords();
 }

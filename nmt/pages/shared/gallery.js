@@ -90,7 +90,7 @@ function rangeOf(box, start, end) {
 
 function moveSentence(by) {
   const current = document.activeElement.closest("article");
-  const seen = [...list.children].find((article) => article.getBoundingClientRect().bottom > choices.offsetHeight);
+  const seen = [...list.children].find((article) => article.getBoundingClientRect().bottom > choices.parentElement.offsetHeight);
   if (current && by > 0 && !current.nextElementSibling) drawMore(BATCH);
   const next = current ? current[by > 0 ? "nextElementSibling" : "previousElementSibling"] : seen;
   next?.focus();

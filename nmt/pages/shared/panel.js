@@ -1,4 +1,7 @@
-/* A panel: the heatmap of a grid, with gold and links, and the cell that one points at. */
+/* A panel: the heatmap of a grid, with gold and links, and the cell that one points at.
+
+   Its lines are the elements that hold the texts of source and target. Its marks are gold and links between the words
+   of both: {words, links, sure, possible}, or null. */
 
 const SIZES = { large: 20, middle: 14, small: 8 }; // pixels: side of a cell
 const MANY = 32; // columns or rows, from which on cells are smaller
@@ -6,11 +9,7 @@ const LONGEST = 18; // graphemes of a label
 const SLANT = 60; // degrees: of the labels above
 const graphemes = new Intl.Segmenter();
 const ruler = document.createElement("canvas").getContext("2d");
-const panels = new WeakMap(); // of an svg: {grid, texts, size, left, top, cell}
-
-function charactersOf(sentence) {
-  return (sentence.characters ??= [[...sentence.source], [...sentence.target]]);
-}
+const panels = new WeakMap(); // of an svg: {grid, lines, texts, size, left, top, cell}
 
 function textOf(characters, span) {
   return span ? characters.slice(...span).join("") : "</s>";
@@ -71,9 +70,9 @@ function drawLines({ rows, columns }, { size, left, top }) {
   ].join("") });
 }
 
-function drawLinks(sentence, grid, { size, left, top }, links) {
+function drawMarks({ words, links, sure, possible }, grid, { size, left, top }) {
   // A word may have several rows or columns: gold outlines them all, a link stands in the cell of the most weight.
-  const [columns, rows] = [grid.columns, grid.rows].map((spans, side) => blocksOf(spans, sentence.words[side]));
+  const [columns, rows] = [grid.columns, grid.rows].map((spans, side) => blocksOf(spans, words[side]));
   const blocks = (text) => linksOf(text).map(([i, j]) => [columns[i], rows[j]])
     .filter(([across, down]) => across && down); // no words beyond what a model reads
   const outline = (kind) => ([across, down]) => svg("rect", { class: kind,
@@ -89,13 +88,12 @@ function drawLinks(sentence, grid, { size, left, top }, links) {
     return svg("circle", { class: "link", r: Math.max(1.5, size / 7), cx: left + (column + 0.5) * size,
       cy: top + (row + 0.5) * size });
   };
-  const { possible, sure } = sentence.gold ?? { possible: "", sure: "" };
   const outlines = [...blocks(possible).map(outline("possible")), ...blocks(sure).map(outline("sure"))];
   return [...outlines, ...blocks(links).map(dot)];
 }
 
-function drawPanel(sentence, grid, links, title, labelled) {
-  const [source, target] = charactersOf(sentence);
+function drawPanel(grid, lines, title, labelled, marks = null) {
+  const [source, target] = lines.map((line) => [...line.textContent]);
   const texts = {
     rows: grid.rows.map((span) => textOf(target, span)),
     columns: grid.columns.map((span) => textOf(source, span)),
@@ -108,8 +106,8 @@ function drawPanel(sentence, grid, links, title, labelled) {
     viewBox: `0 0 ${width} ${height}`, role: "img", tabindex: "0", "aria-label": label },
     ...(labelled ? drawLabels(texts, place) : []),
     svg("g", { class: "cells" }, ...drawCells(grid, place)), drawLines(grid, place),
-    ...drawLinks(sentence, grid, place, links), cursor);
-  panels.set(panel, { sentence, grid, texts, ...place });
+    ...(marks ? drawMarks(marks, grid, place) : []), cursor);
+  panels.set(panel, { grid, lines, texts, ...place });
   return panel;
 }
 
@@ -117,6 +115,7 @@ function drawPanel(sentence, grid, links, title, labelled) {
 
 const tip = document.getElementById("tip");
 let lit = null; // the sentence with a cell that is pointed at
+let pointer = null; // where it is, while it is what points
 
 function cellAt(panel, x, y) {
   const { grid, left, top, size } = panels.get(panel);
@@ -150,12 +149,13 @@ function mark(panel, row, column) {
 function lightCell(panel, [row, column], x, y) {
   const own = panels.get(panel);
   const article = panel.closest("article");
-  if (lit !== article) dim();
+  if (lit !== article) dimCells();
   lit = article;
   for (const other of article.querySelectorAll("svg.panel")) {
-    const { grid } = panels.get(other);
+    const { grid, lines } = panels.get(other);
+    const same = (spans, span, side) => (lines[side] === own.lines[side] ? sameSpan(spans, span) : -1);
     const cell = other === panel ? [row, column]
-      : [sameSpan(grid.rows, own.grid.rows[row]), sameSpan(grid.columns, own.grid.columns[column])];
+      : [same(grid.rows, own.grid.rows[row], 1), same(grid.columns, own.grid.columns[column], 0)];
     other.classList.add("lit");
     if (mark(other, ...cell)) panels.get(other).cell = cell; // from which keys go on
   }
@@ -166,7 +166,7 @@ function lightCell(panel, [row, column], x, y) {
   const room = document.documentElement.clientWidth - tip.offsetWidth - 4;
   tip.style.left = `${Math.max(4, Math.min(x + 14, room))}px`;
   tip.style.top = `${y + 18 + tip.offsetHeight > innerHeight ? y - 12 - tip.offsetHeight : y + 18}px`;
-  markTexts(article, own.grid.columns[column], own.grid.rows[row]);
+  markTexts(own.lines, [own.grid.columns[column], own.grid.rows[row]]);
 }
 
 function lightByKey(panel, row, column) {
@@ -178,7 +178,14 @@ function lightByKey(panel, row, column) {
   lightCell(panel, [row, column], at.x, at.y);
 }
 
-function dim() {
+function lightUnder({ x, y }) {
+  const panel = document.elementFromPoint(x, y)?.closest("#list svg.panel");
+  const cell = panel && cellAt(panel, x, y);
+  if (cell) lightCell(panel, cell, x, y);
+  else dimCells();
+}
+
+function dimCells() {
   for (const panel of lit?.querySelectorAll("svg.panel") ?? []) {
     panel.classList.remove("lit");
     mark(panel, -1, -1);
@@ -188,13 +195,40 @@ function dim() {
   CSS.highlights?.delete("here");
 }
 
-function markTexts(article, ...spans) {
+function markTexts(lines, spans) {
   // The words in the running text: an order of reading that a grid does not show.
   if (!CSS.highlights) return;
-  const ranges = [...article.querySelectorAll(".text")].flatMap((box, side) => {
+  const ranges = lines.flatMap((line, side) => {
     const span = spans[side];
-    const units = (count) => [...box.textContent].slice(0, count).join("").length;
-    return span ? [rangeOf(box, units(span[0]), units(span[1]))] : [];
+    const units = (count) => [...line.textContent].slice(0, count).join("").length;
+    return span ? [rangeOf(line, units(span[0]), units(span[1]))] : [];
   });
   CSS.highlights.set("here", new Highlight(...ranges));
+}
+
+function panelKeys(panel) {
+  const [row, column] = panels.get(panel).cell ?? [0, 0];
+  return {
+    ArrowDown: () => lightByKey(panel, row + 1, column),
+    ArrowUp: () => lightByKey(panel, row - 1, column),
+    ArrowRight: () => lightByKey(panel, row, column + 1),
+    ArrowLeft: () => lightByKey(panel, row, column - 1),
+    Escape: () => panel.closest("article").focus(),
+  };
+}
+
+function startPanels() {
+  const follow = ({ clientX: x, clientY: y }) => lightUnder(pointer = { x, y });
+  for (const kind of ["pointermove", "pointerdown"]) list.addEventListener(kind, follow);
+  list.addEventListener("pointerleave", () => {
+    pointer = null;
+    dimCells();
+  });
+  addEventListener("keydown", () => { pointer = null; });
+  addEventListener("scroll", () => pointer && lightUnder(pointer), { passive: true, capture: true }); // heatmaps', too
+  list.addEventListener("focusin", ({ target }) => {
+    if (!target.matches("svg.panel")) return dimCells();
+    if (!target.matches(".lit")) lightByKey(target, ...(panels.get(target).cell ?? [0, 0]));
+  });
+  list.addEventListener("focusout", dimCells);
 }

@@ -51,25 +51,14 @@ function transposed({ rows, columns, weights }) {
   return { rows: columns, columns: rows, weights: columns.map((_, i) => weights.map((row) => row[i])) };
 }
 
-function gridOf(sentence, index, reading, byWords) {
+function gridOf(system, part, [sourceWords, targetWords], reading, byWords) {
   // Spans of target and source, and a weight of each two: rows are of the target, whatever the system reads.
-  const [system, part] = [data.systems[index], sentence.systems[index]];
-  const words = system.reverse ? [...sentence.words].reverse() : sentence.words;
+  const words = system.reverse ? [targetWords, sourceWords] : [sourceWords, targetWords];
   const pieces = pieceWeights(system, part, reading);
   const weights = byWords ? toWords(pieces, part.pieces, words) : pieces;
   const [read, written] = byWords ? words : part.pieces;
   const grid = { rows: written, columns: [...read, null], weights };
   return system.reverse ? transposed(grid) : grid;
-}
-
-function combinedGrid(sentence) {
-  // The geometric mean of both directions, by words: their pieces need not be the same.
-  const grids = [0, data.systems.length - 1].map((index) =>
-    gridOf(sentence, index, data.systems[index].readings[0], true));
-  const [columns, rows] = sentence.words;
-  const weights = rows.map((_, row) => columns.map((_, column) =>
-    Math.sqrt(grids[0].weights[row][column] * grids[1].weights[row][column])));
-  return { rows, columns, weights };
 }
 
 function blocksOf(spans, words) {
