@@ -30,7 +30,7 @@ def links_of_all(
     source_pieces = [translator.subwords.source.encode_pieces(words.text) for words in sources]
     target_pieces = [translator.subwords.target.encode_pieces(words.text) for words in targets]
     found: dict[Extraction, list[set[Link]]] = {one: [set()] * len(sources) for one in extractions}
-    for layers in _layers_at_once(translator, source_pieces, target_pieces):
+    for layers in layers_at_once(translator, source_pieces, target_pieces):
         for row, weights, products in translator.attentions(source_pieces, target_pieces, layers):
             for one in extractions:
                 if one.layer in layers:
@@ -39,6 +39,15 @@ def links_of_all(
                     pieces, words = (source_pieces[row], target_pieces[row]), (sources[row], targets[row])
                     found[one][row] = links(to_words(rows, *pieces, words))
     return found
+
+
+def layers_at_once(translator: Translator, sources: Sequence[Pieces], targets: Sequence[Pieces]) -> Iterator[range]:
+    """The layers in parts whose attention is held at a time."""
+    longest = 1 + max((len(pieces.ids) for side in (sources, targets) for pieces in side), default=0)
+    most = max(translator.search.max_tokens, longest) * longest  # pairs of pieces of a batch
+    step = max(1, HELD // (most * translator.model.attention_heads))
+    for first in range(0, translator.model.attention_layers, step):
+        yield range(first, min(first + step, translator.model.attention_layers))
 
 
 @dataclass(frozen=True)
@@ -90,12 +99,3 @@ def scan(
     """What each extraction is worth against gold."""
     found = links_of_all(translator, sources, targets, candidates(translator))
     return {one: worth(own, gold) for one, own in found.items()}
-
-
-def _layers_at_once(translator: Translator, sources: Sequence[Pieces], targets: Sequence[Pieces]) -> Iterator[range]:
-    """The layers in parts whose attention is held at a time."""
-    longest = 1 + max((len(pieces.ids) for side in (sources, targets) for pieces in side), default=0)
-    most = max(translator.search.max_tokens, longest) * longest  # pairs of pieces of a batch
-    step = max(1, HELD // (most * translator.model.attention_heads))
-    for first in range(0, translator.model.attention_layers, step):
-        yield range(first, min(first + step, translator.model.attention_layers))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nmt.alignment import Matrix
+from nmt.choosing import layers_at_once
 from nmt.models.base import Extraction
 from nmt.translator import Pair, Translator
 
@@ -73,9 +74,9 @@ def count_weights(translator: Translator, pair: Pair) -> int:
 def layer_by_layer(translator: Translator, pairs: Sequence[Pair]) -> Iterator[tuple[int, int, Matrix]]:
     """A layer, a row and its attention (H, T + 1, S): each layer of each pair, a row's layers in their order."""
     sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
-    for layer in range(translator.model.attention_layers):  # one by one: the attention of all may be large
-        for row, [weights], _ in translator.attentions(sources, targets, [layer]):
-            yield layer, row, weights
+    for layers in layers_at_once(translator, sources, targets):
+        for row, weights, _ in translator.attentions(sources, targets, layers):
+            yield from ((layer, row, own) for layer, own in zip(layers, weights, strict=True))
 
 
 def quantised(weights: Matrix) -> bytes:
