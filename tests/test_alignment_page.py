@@ -4,7 +4,6 @@ import base64
 import json
 import re
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from nmt.alignment import Matrix, Words, split_words, to_words
+from nmt.alignment import Matrix, Words, split_words
 from nmt.alignment_page import alignment_page, crossing
 from nmt.subwords import Pieces
 from tests.chromium import CONTRASTS, Reader, Scripts, background, reading
+from tests.heatmaps import described_readings, drawn, matrix, pieces_of, point, readings_of, some_bytes, weights_of
 
 ATTACK = "</script><script>alert(1)</script> <!-- <img src=x onerror=alert(2)> &amp;\u2028$style"
 PAIRS = [  # source, target, and the words of those that no space tells
@@ -33,25 +33,6 @@ def words_of(text: str, given: str | None) -> Words:
     from nmt.alignment import given_words
 
     return split_words(text) if given is None else given_words(text, given)
-
-
-def pieces_of(text: str, length: int) -> Pieces:
-    """The text in pieces of some characters, which may belong to two words or be a space; the first is empty."""
-    cuts = [0, *range(0, len(text), length), len(text)]
-    offsets = list(pairwise(cuts))
-    return Pieces(list(range(len(offsets))), offsets, text)
-
-
-def some_bytes(draw: np.random.Generator, *shape: int) -> np.ndarray:
-    weights = draw.dirichlet(np.full(shape[-1], 0.3), shape[:-1])
-    return np.rint(255 * weights).astype(np.uint8)
-
-
-def readings_of(layers: int, heads: int) -> list[tuple[int | None, int | None, int | None]]:
-    """Layer, head and shift of each reading, the first the system's own."""
-    own = [None, *range(1, heads + 1)] if heads > 1 else [None]
-    every = [(layer, head, shift) for layer in range(1, layers + 1) for shift in (0, 1) for head in own]
-    return [(None, None, None), *every]
 
 
 class Made:
@@ -113,16 +94,7 @@ class Made:
                     "layers": layers,
                     "heads": heads,
                     "readings": [
-                        {
-                            "name": "trained aligner"
-                            if layer is None
-                            else f"layer {layer}, {f'head {head}' if head else 'mean of heads'}, shift {shift}",
-                            "layer": layer,
-                            "head": head,
-                            "shift": shift,
-                            "error": 0.25 if gold else None,
-                        }
-                        for layer, head, shift in readings_of(layers, heads)
+                        {**reading, "error": 0.25 if gold else None} for reading in described_readings(layers, heads)
                     ],
                 }
                 for name, reverse, layers, heads in systems
@@ -145,16 +117,9 @@ class Made:
 
     def weights(self, row: int, place: int, reading: int, *, by_words: bool) -> Matrix:
         """What the page has to show, rows of the target: by nmt.alignment, from what the page was given."""
-        _, reverse, layers, heads = self.systems[place]
-        own, attention = (each / 255 for each in self.bytes[row][place])
-        layer, head, shift = readings_of(layers, heads)[reading]
-        pieces = own
-        if layer is not None and shift is not None:
-            rows = attention[layer - 1][:, shift : shift + len(own)]
-            pieces = rows.mean(0) if head is None else rows[head - 1]
-        read, written = self.pieces[row][place]
+        reverse, (own, attention) = self.systems[place][1], self.bytes[row][place]
         words = self.words[row][::-1] if reverse else self.words[row]
-        found = to_words(pieces, read, written, words).weights if by_words else pieces
+        found = weights_of(own, attention, self.pieces[row][place], words, reading, by_words=by_words)
         return found.T if reverse else found
 
     def reading(self, place: int, layer: int, head: int | None, shift: int) -> int:
@@ -179,48 +144,6 @@ def lines(page: Page) -> list[int]:
 
 def panel(page: Page, line: int, place: int) -> Locator:
     return article(page, line).locator("svg.panel").nth(place)
-
-
-PANEL = """panel => {
-  const numbers = (element, names) => names.map(name => Number(element.getAttribute(name)));
-  const [left, top] = panel.querySelector(".lines").getAttribute("d").match(/[\\d.]+/g).map(Number);
-  const size = Number(panel.querySelector(".cursor").getAttribute("width"));
-  const cell = (x, y) => [Math.floor((y - top) / size), Math.floor((x - left) / size)];
-  const block = rect => {
-    const [x, y, width, height] = numbers(rect, ["x", "y", "width", "height"]);
-    return [...cell(x, y), ...cell(x + width, y + height)];
-  };
-  return {
-    left, top, size,
-    cells: [...panel.querySelectorAll(".cells path")].flatMap(path =>
-      [...path.getAttribute("d").matchAll(/M([\\d.]+) ([\\d.]+)/g)].map(([, x, y]) =>
-        [...cell(Number(x) + size / 2, Number(y) + size / 2), ...numbers(path, ["fill-opacity"])])),
-    sure: [...panel.querySelectorAll("rect.sure")].map(block),
-    possible: [...panel.querySelectorAll("rect.possible")].map(block),
-    links: [...panel.querySelectorAll("circle.link")].map(dot => cell(...numbers(dot, ["cx", "cy"]))),
-    rows: [...panel.querySelectorAll("text.row")].map(text => text.textContent),
-    columns: [...panel.querySelectorAll("text.column")].map(text => text.textContent),
-    cursor: panel.querySelector(".cursor").getAttribute("visibility") === "hidden" ? null
-      : cell(...numbers(panel.querySelector(".cursor"), ["x", "y"]).map(at => at + size / 2)),
-  };
-}"""
-
-
-def drawn(at: Locator) -> dict[str, Any]:
-    return at.evaluate(PANEL)
-
-
-def matrix(shown: dict[str, Any], like: Matrix) -> Matrix:
-    found = np.zeros_like(like)
-    for row, column, weight in shown["cells"]:
-        found[row, column] = weight
-    return found
-
-
-def point(at: Locator, row: int, column: int) -> None:
-    shown = drawn(at)
-    x, y = (shown[edge] + (index + 0.5) * shown["size"] for edge, index in (("left", column), ("top", row)))
-    at.hover(position={"x": x, "y": y})
 
 
 def captions(page: Page, line: int) -> list[str]:

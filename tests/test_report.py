@@ -1,5 +1,6 @@
-"""The page: what one reads and does on it, in a real browser."""
+"""The page: what one reads and does on it, in a real browser, and what an evaluation puts on it."""
 
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -7,13 +8,24 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from nmt.alignment import Matrix, Words, split_words, to_words
+from nmt.heatmaps import heatmap
 from nmt.report import report_page
+from nmt.runs import Run
+from nmt.subwords import Pieces
+from nmt.translator import Translator
 from tests.chromium import CONTRASTS, Reader, Scripts, background, reading
+from tests.heatmaps import described_readings, drawn, matrix, pieces_of, point, readings_of, some_bytes, weights_of
+from tests.place import Place
 
 NAMES = ["rnn", "rnn-deep", "transformer"]
+ATTENTIONS = [(1, 1), (2, 3), (0, 0)]  # layers and heads of each; the last is a file of translations
+LACKING = "A file of translations tells of no attention."
 ATTACK = "</script><script>alert(1)</script> <!-- <img src=x onerror=alert(2)> <b>&amp;\u2028$style"
 PAIRS = [  # source, reference, and the translations of three systems
     ("Der Hund schläft.", "The dog sleeps.", ["The dog sleeps.", "The cat sleeps.", "The sleeps."]),
@@ -37,6 +49,27 @@ def some_alignment(source: str, target: str) -> dict[str, Any]:
     return {"source": parts[0], "target": parts[1], "links": links}
 
 
+def some_weights(line: int, system: int) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Pieces and words of source and translation, and bytes of what the system looked at."""
+    source, _, texts = PAIRS[line % len(PAIRS)]
+    both = source, texts[system]
+    read, written = (pieces_of(text, 3 + system) for text in both)
+    draw, size = np.random.default_rng([line, system]), (len(written.ids), len(read.ids) + 1)
+    attention = some_bytes(draw, *ATTENTIONS[system], size[0] + 1, size[1])
+    return ((read, written), tuple(map(split_words, both))), some_bytes(draw, *size), attention
+
+
+def some_heatmap(line: int, system: int) -> dict[str, Any]:
+    (pieces, words), own, attention = some_weights(line, system)
+    return {**heatmap(pieces, own.tobytes(), attention.tobytes()), "words": [side.spans for side in words]}
+
+
+def weights(line: int, system: int, reading: int, *, by_words: bool) -> Matrix:
+    """What the heatmap of a line, counted from 1, must show."""
+    (pieces, words), own, attention = some_weights(line - 1, system)
+    return weights_of(own, attention, pieces, words, reading, by_words=by_words)
+
+
 def some_sentence(line: int) -> dict[str, Any]:
     source, reference, texts = PAIRS[line % len(PAIRS)]
     systems = [
@@ -45,6 +78,7 @@ def some_sentence(line: int) -> dict[str, Any]:
             "chrf": (37 * line + 11 * i * line) % 101 + 0.25,
             "bleu": 13 * line % 97 + 0.5,
             "alignment": some_alignment(source, text) if i < 2 else None,  # a file of translations has none
+            "heatmap": some_heatmap(line, i) if i < 2 else None,
         }
         for i, text in enumerate(texts)
     ]
@@ -91,7 +125,16 @@ def some_data(sentences: int = len(PAIRS)) -> dict[str, Any]:
         "made": "2026-11-25 10:12",
         "machine": "python 3.11.7 · CPU, 2 threads",
         "notes": ["the runs have different subwords"],
-        "systems": [{"name": name, "description": f"the {name} of the tests"} for name in NAMES],
+        "systems": [
+            {
+                "name": name,
+                "description": f"the {name} of the tests",
+                "layers": layers,
+                "heads": heads,
+                **({"readings": described_readings(layers, heads)} if layers else {"readings": [], "lacking": LACKING}),
+            }
+            for name, (layers, heads) in zip(NAMES, ATTENTIONS, strict=True)
+        ],
         "runs": some_table(["rnn", "1,000"], ["rnn-deep", "2,000"]),
         "curves": [{"name": name, "points": points} for name in NAMES[:2]],
         "tests": [some_test("test", sentences), some_test("long", 3)],
@@ -124,6 +167,24 @@ def word(page: Page, line: int, row: int, text: str) -> Locator:
     return words.filter(has_text=re.compile(f"^{text}$"))
 
 
+def heatmaps(page: Page, line: int) -> Locator:
+    return sentence(page, line).locator("details.heatmaps")
+
+
+def panel(page: Page, line: int, place: int) -> Locator:
+    return sentence(page, line).locator("svg.panel").nth(place)
+
+
+def open_heatmaps(page: Page, line: int) -> None:
+    heatmaps(page, line).get_by_text("Heatmaps", exact=True).click()
+    expect(panel(page, line, 0)).to_be_visible()
+
+
+def choose(page: Page, **choices: str) -> None:
+    for name, value in choices.items():
+        page.locator(f"#sentences [name={name}]").select_option(value)
+
+
 def lit(page: Page) -> list[tuple[int, str, int]]:
     """Row, word and weight of what is lit up."""
     found = page.locator(".word.lit").evaluate_all(
@@ -142,7 +203,7 @@ def test_the_file_holds_everything_and_names_nothing_else() -> None:
     assert found.tags.count("script") == 2 and not {"link", "img", "iframe", "b"} & set(found.tags)
     own = page.replace("http://www.w3.org/2000/svg", "")  # a name, not an address
     assert "://" not in own and "@import" not in own and "url(" not in own
-    assert json.loads(next(text for text in found.data if text.startswith('{"title"'))) == data
+    assert json.loads(next(text for text in found.data if text.startswith('{"title"'))) == json.loads(json.dumps(data))
 
 
 def test_figures_that_json_does_not_know_are_refused() -> None:
@@ -389,6 +450,8 @@ def test_light_and_dark_follow_the_system_and_the_toggle_and_can_be_read(reader:
     assert toggle.get_attribute("aria-pressed") == str(scheme == "light").lower()
     toggle.click()
     assert background(page) == before
+    open_heatmaps(page, 1)
+    point(panel(page, 1, 0), 0, 0)
     word(page, 1, 0, "Der").hover()
     contrasts = page.evaluate(CONTRASTS)
     assert len(contrasts) > 200 and min(contrasts)[0] >= 4.5, min(contrasts)
@@ -408,6 +471,10 @@ def test_a_narrow_screen_does_not_scroll_sideways(reader: Reader) -> None:
     page = reader.open(data, viewport={"width": 360, "height": 700})
     for summary in page.locator("summary").all():
         summary.click()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    choose(page, layer="all", head="all")
+    sentence(page, 1).scroll_into_view_if_needed()
+    expect(sentence(page, 1).locator("svg.panel")).to_have_count(9)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
     scores = page.get_by_role("region", name="Scores, test")
     assert scores.evaluate("box => box.scrollWidth > box.clientWidth")  # the table scrolls within itself
@@ -446,12 +513,258 @@ def test_one_system_without_curves_or_alignments_is_a_page_too(reader: Reader) -
     test = data["tests"][0]
     test |= {"differences": None, "buckets": [], "ngrams": []}
     for each in test["sentences"]:
-        each["systems"] = [each["systems"][0] | {"alignment": None}]
+        each["systems"] = [each["systems"][0] | {"alignment": None, "heatmap": None}]
     page = reader.open(data)
     assert texts(page, 1) == ["Der Hund schläft.", "The dog sleeps.", "The dog sleeps."]
     expect(page.get_by_role("heading", name="Training")).to_be_hidden()
-    for label in ("Test set", "Whose chrF++", "Disagreement"):
+    for label in ("Test set", "Whose chrF++", "Disagreement", "Heatmaps"):
         expect(page.locator("#choices").get_by_text(label, exact=True)).to_be_hidden()
+    expect(page.locator("#readings")).to_be_hidden()
+    expect(page.get_by_text("That is not yet an alignment")).to_be_hidden()
     page.keyboard.press("j")
     page.keyboard.press("ArrowRight")  # no word to go to
-    assert page.locator(".word").count() == 0
+    page.keyboard.press("h")  # no heatmap either
+    assert page.locator(".word, .heatmaps").count() == 0
+
+
+# ---- heatmaps
+
+
+@pytest.mark.parametrize("units", ["words", "pieces"])
+@pytest.mark.parametrize("choice", [(None, None, 0), (1, None, 1), (2, None, 0), (2, 3, 0), (2, 3, 1)])
+def test_heatmaps_show_the_weights_of_python(
+    reader: Reader, units: str, choice: tuple[int | None, int | None, int]
+) -> None:
+    page = reader.open(some_data(), "#heatmaps=open")
+    layer, head, shift = choice
+    choose(page, units=units)
+    if layer is not None:
+        choose(page, layer=str(layer), head=str(head or "mean"), shift=str(shift))
+    for line in range(1, len(PAIRS) + 1):
+        sentence(page, line).scroll_into_view_if_needed()
+        for system in (0, 1):
+            every = readings_of(*ATTENTIONS[system])
+            own = every.index((layer, head, shift if layer else None)) if (layer, head, shift) in every else 0
+            expected = weights(line, system, own, by_words=units == "words")
+            shown = panel(page, line, system)
+            expect(shown).to_have_attribute("aria-label", re.compile(f" {len(expected)} rows"))
+            np.testing.assert_allclose(matrix(drawn(shown), expected), expected, atol=0.0051)
+            if layer is not None and own == 0:
+                expect(sentence(page, line).locator("figcaption").nth(system)).to_contain_text("as its links are read")
+
+
+def test_a_heatmap_is_of_the_systems_own_translation_in_any_script(reader: Reader) -> None:
+    page = reader.open(some_data(), "#heatmaps=open")
+    for line, (source, _, translations) in enumerate(PAIRS, 1):
+        sentence(page, line).scroll_into_view_if_needed()
+        expect(sentence(page, line).locator("svg.panel")).to_have_count(2)
+        for system in (0, 1):
+            shown = drawn(panel(page, line, system))
+            short = [text if len(text) <= 18 else f"{text[:18]}…" for text in split_words(source).texts]
+            assert shown["columns"] == [*short, "</s>"]
+            assert shown["rows"] == split_words(translations[system]).texts
+        expect(sentence(page, line).locator(".lacking")).to_have_text(f"transformer{LACKING}")
+    assert page.evaluate("document.scripts.length") == 2
+    expect(page.get_by_text("That is not yet an alignment")).to_be_visible()
+
+
+def test_heatmaps_are_drawn_when_they_are_opened(reader: Reader) -> None:
+    data = some_data()
+    for each in data["tests"][0]["sentences"][3:]:
+        each["systems"] = [system | {"heatmap": None} for system in each["systems"]]
+    page = reader.open(data)
+    assert page.locator("article svg.panel").count() == 0
+    expect(page.locator("#readings")).to_be_hidden()  # nothing is there to choose for
+    open_heatmaps(page, 2)
+    expect(page.locator("#readings")).to_be_visible()
+    assert page.locator("article svg.panel").count() == 2 == sentence(page, 2).locator("svg.panel").count()
+    places = [box["x"] for box in (panel(page, 2, i).bounding_box() for i in (0, 1)) if box]
+    assert places[0] < places[1]  # beside each other
+    heatmaps(page, 2).get_by_text("Heatmaps", exact=True).click()
+    expect(panel(page, 2, 0)).to_be_hidden()
+    assert heatmaps(page, 4).count() == 0 and len(lines(page)) == 7
+    choose(page, heatmaps="open")
+    expect(page.locator("article svg.panel")).to_have_count(6)
+    choose(page, heatmaps="only")
+    assert lines(page) == [1, 2, 3]
+    expect(page.locator("article svg.panel")).to_have_count(6)
+    assert page.url.endswith("#heatmaps=only")
+    choose(page, heatmaps="closed")
+    expect(page.locator("article svg.panel:visible")).to_have_count(0)
+    again = reader.open(some_data())
+    assert again.locator("[name=heatmaps] option").all_text_contents() == ["closed", "open"]  # all have them
+
+
+def test_other_heatmaps_are_chosen_where_one_reads(reader: Reader) -> None:
+    page = reader.open(some_data(40))
+    sentence(page, 25).focus()
+    page.keyboard.press("h")
+    before = sentence(page, 25).bounding_box()
+    choose(page, layer="2", head="2", shift="1")
+    expected = weights(25, 1, readings_of(2, 3).index((2, 2, 1)), by_words=True)
+    expect(sentence(page, 25).locator("figcaption").nth(1)).to_contain_text("layer 2, head 2, shift 1")
+    np.testing.assert_allclose(matrix(drawn(panel(page, 25, 1)), expected), expected, atol=0.0051)
+    assert sentence(page, 25).bounding_box() == before
+    choose(page, layer="all", head="all")
+    expect(sentence(page, 25).locator("svg.panel")).to_have_count(1 + 2 * 4)  # mean and heads of two layers
+    expected = weights(25, 1, readings_of(2, 3).index((2, 3, 1)), by_words=True)
+    np.testing.assert_allclose(matrix(drawn(panel(page, 25, 8)), expected), expected, atol=0.0051)
+    address = page.url.partition("#")[2]
+    assert address == "layer=all&head=all&shift=1"
+    again = reader.open(some_data(40), f"#{address}")
+    open_heatmaps(again, 1)
+    expect(sentence(again, 1).locator("svg.panel")).to_have_count(9)
+    choose(again, layer="own")
+    expect(again.locator("[name=head]")).to_be_disabled()
+    expect(sentence(again, 1).locator("svg.panel")).to_have_count(2)
+    reader.open(some_data(), "#heatmaps=nonsense&layer=7&units=x")  # is no error
+
+
+def test_a_weight_is_told_under_the_pointer(reader: Reader) -> None:
+    page = reader.open(some_data(), "#layer=2&head=all")
+    open_heatmaps(page, 5)
+    own = [weights(5, 1, readings_of(2, 3).index((2, head, 0)), by_words=True) for head in (None, 1, 2, 3)]
+    point(panel(page, 5, 2), 1, 2)  # of the second system the first head: the second word, the third of the source
+    expect(page.locator("#tip")).to_have_text(f"في → في {own[1][1, 2]:.2f}")
+    found = sentence(page, 5).locator("figcaption .value").all_text_contents()
+    assert found == ["", *(f"{each[1, 2]:.2f}" for each in own)]  # the first system has written something else
+    assert [drawn(panel(page, 5, place))["cursor"] for place in range(5)] == [None, *[[1, 2]] * 4]
+    assert panel(page, 5, 0).locator("text.here").all_text_contents() == ["في"]  # but has read the same
+    places = """[...CSS.highlights.get("here")].map(range =>
+        [[...document.querySelectorAll("article:nth-of-type(5) .text")].findIndex(box =>
+            box.contains(range.startContainer)), range.toString()])"""
+    assert page.evaluate(places) == [[0, "في"], [3, "في"]]
+    assert lit(page) == []
+    word(page, 5, 0, "الكلب").hover()  # words light up as they do without heatmaps
+    assert [row for row, _, _ in lit(page)] == [2, 2, 3, 3]
+    expect(page.locator("#tip")).to_be_hidden()
+    assert page.evaluate("CSS.highlights.has('here')") is False
+
+
+def test_keys_lead_through_heatmaps(reader: Reader) -> None:
+    page = reader.open(some_data())
+    tip = page.locator("#tip")
+    page.keyboard.press("j")
+    page.keyboard.press("h")
+    expect(panel(page, 1, 0)).to_be_focused()
+    expect(tip).to_contain_text("Der → The")
+    for key in ("ArrowDown", "ArrowRight", "ArrowRight", "ArrowLeft", "ArrowUp", "ArrowUp"):  # the last leads nowhere
+        page.keyboard.press(key)
+    expect(tip).to_have_text(f"Hund → The {weights(1, 0, 0, by_words=True)[0, 1]:.2f}")
+    page.keyboard.press("Tab")
+    expect(panel(page, 1, 1)).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    expect(tip).to_have_text(f"Hund → cat {weights(1, 1, 0, by_words=True)[1, 1]:.2f}")
+    page.keyboard.press("Escape")
+    expect(sentence(page, 1)).to_be_focused()
+    expect(tip).to_be_hidden()
+    page.keyboard.press("ArrowRight")  # words, as without heatmaps
+    expect(word(page, 1, 0, "Der")).to_be_focused()
+    page.keyboard.press("h")
+    expect(panel(page, 1, 0)).to_be_hidden()
+    expect(sentence(page, 1)).to_be_focused()
+
+
+def test_a_thousand_sentences_draw_the_heatmaps_that_are_seen(reader: Reader) -> None:
+    page = reader.open(some_data(1000), "#heatmaps=open&layer=all&head=all")
+    sentence(page, 1).scroll_into_view_if_needed()
+    expect(panel(page, 1, 0)).to_be_visible()
+    assert page.locator("article:has(svg.panel)").count() < len(lines(page))
+    page.get_by_label("Lines, from").fill("981")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("article:has(svg.panel)").count() == len(lines(page)) == 20  # paper does not scroll
+
+
+# ---- what an evaluation puts on it
+
+
+def evaluated(give: Any, out: Path, *words: str) -> dict[str, Any]:
+    """What the page of an evaluation shows."""
+    assert give("evaluate", *words, "--heatmaps", "0", "--out", str(out)).code == 0
+    page = Scripts((out / "report.html").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(next(text for text in page.data if text.startswith('{"title"')))
+    return found
+
+
+def bytes_in(each: dict[str, Any]) -> int:
+    """How many weights a sentence holds."""
+    found = [system["heatmap"] for system in each["systems"] if system["heatmap"]]
+    return sum(len(base64.b64decode(own[key])) for own in found for key in ("own", "attention"))
+
+
+def disagreement(each: dict[str, Any]) -> float:
+    found = [system["chrf"] for system in each["systems"]]
+    return max(found) - min(found)
+
+
+def test_heatmaps_hold_what_the_translator_gives(place: Place, give: Any, tmp_path: Path) -> None:
+    data = evaluated(give, tmp_path, "runs/rnn", "runs/plain", "runs/transformer")
+    assert [(each["layers"], each["heads"]) for each in data["systems"]] == [(1, 1), (0, 0), (2, 2)]
+    assert data["systems"][1]["lacking"] == "This model has no attention." and data["systems"][1]["readings"] == []
+    for system, name in ((0, "rnn"), (2, "transformer")):
+        translator = Translator.load(Run(place.path / "runs" / name), "best", torch.device("cpu"), lambda message: None)
+        names = [reading["name"] for reading in data["systems"][system]["readings"]]
+        assert names[0] == str(translator.extraction) in names[1:]
+        for test in data["tests"]:
+            assert all(each["systems"][1]["heatmap"] is None for each in test["sentences"])
+            sources = [each["source"] for each in test["sentences"]]
+            translations = translator.translate(sources)
+            aligned = translator.align_translations(list(map(split_words, sources)), translations, "punctuation")
+            written = [translator.subwords.target.decode_pieces(translation.ids) for translation in translations]
+            read = list(map(translator.subwords.source.encode_pieces, sources))
+            attentions = {
+                row: own
+                for row, own, _ in translator.attentions(read, written, range(translator.model.attention_layers))
+            }
+            for row, (each, attention) in enumerate(zip(test["sentences"], aligned, strict=True)):
+                text, part = each["systems"][system]["text"], each["systems"][system]["heatmap"]
+                source, target = (Pieces([0] * len(own), own, "") for own in part["pieces"])
+                words = Words(each["source"], part["words"][0]), Words(text, part["words"][1])
+                own = np.frombuffer(base64.b64decode(part["own"]), np.uint8)
+                own = own.reshape(len(target.ids), len(source.ids) + 1) / 255
+                found = to_words(own, source, target, words).weights
+                np.testing.assert_allclose(found, attention.weights, atol=(1 + len(source.ids)) / 510 + 1e-6)
+                every = np.frombuffer(base64.b64decode(part["attention"]), np.uint8).reshape(attentions[row].shape)
+                np.testing.assert_allclose(every / 255, attentions[row], atol=1 / 510 + 1e-6)
+
+
+def test_heatmaps_are_of_those_that_tell_the_systems_apart(
+    place: Place, give: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = "runs/rnn", "runs/transformer"
+    data = evaluated(give, tmp_path, *runs)
+    assert not any("heatmaps" in note for note in data["notes"])
+    full = [test["sentences"] for test in data["tests"]]
+    assert all(bytes_in(each) for each in full[0])
+    most = sum(map(bytes_in, full[0]))  # half of it for each of two test sets
+    monkeypatch.setattr("nmt.report.MOST_BYTES", most)
+    data = evaluated(give, tmp_path, *runs)
+    held = [sum(map(bytes_in, test["sentences"])) for test in data["tests"]]
+    assert 0 < held[0] <= most / 2 and 0 < held[1] <= most - held[0]
+    chosen = [any(system["heatmap"] for system in each["systems"]) for each in data["tests"][0]["sentences"]]
+    for each, has in zip(full[0], chosen, strict=True):
+        before = [
+            other
+            for other, own in zip(full[0], chosen, strict=True)
+            if own and (-disagreement(other), other["line"]) < (-disagreement(each), each["line"])
+        ]
+        # What is left out would not fit behind those on which the systems disagree more.
+        assert has == (sum(map(bytes_in, before)) + bytes_in(each) <= most // 2)
+    said = "plain: heatmaps of {} of 25 sentences, those {}"
+    assert said.format(sum(chosen), "on which the systems disagree most") in data["notes"]
+    data = evaluated(give, tmp_path, "runs/rnn", "--test", "plain")
+    assert data["notes"] == []  # the rnn alone holds less
+    monkeypatch.setattr("nmt.report.MOST_BYTES", most // 20)
+    data = evaluated(give, tmp_path, "runs/rnn", "--test", "plain")
+    chosen = [bytes_in(each) > 0 for each in data["tests"][0]["sentences"]]
+    assert said.format(sum(chosen), "that come first") in data["notes"] and chosen[0] and not all(chosen)
+
+
+def test_a_file_of_translations_has_no_heatmap(place: Place, give: Any, tmp_path: Path) -> None:
+    data = evaluated(give, tmp_path, "runs/rnn", "--test", "plain", "--system", "other=plain.en")
+    assert data["systems"][1]["lacking"] == LACKING
+    for each in data["tests"][0]["sentences"]:
+        assert each["systems"][0]["heatmap"] and each["systems"][1]["heatmap"] is None
+    data = evaluated(give, tmp_path, "runs/plain", "--test", "plain")
+    assert data["notes"] == [] and not any(map(bytes_in, data["tests"][0]["sentences"]))
