@@ -123,58 +123,6 @@ def _point(event: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _page_of_test(
-    evaluation: Evaluation, test: TestResult, looks: Sequence["_Look | None"], chosen: Sequence[int]
-) -> dict[str, Any]:
-    differences = differences_table(test)
-    return {
-        "name": test.name,
-        "sentences_count": len(test.pairs.sources),
-        "scores": scores_table(test).data(),
-        "signatures": signatures(test),
-        "differences": differences.data() if differences else None,
-        "buckets": charts(test, evaluation.language),
-        "ngrams": [
-            {
-                "title": f"What {first} gets right and {second} does not",
-                "table": phrase_table(first, second, found).data(),
-            }
-            for first, second, found in test.phrases
-            if found
-        ],
-        "sentences": _page_sentences(test, evaluation.language, looks, chosen),
-    }
-
-
-def _page_sentences(
-    test: TestResult, language: str, looks: Sequence["_Look | None"], chosen: Sequence[int]
-) -> list[dict[str, Any]]:
-    heatmaps = [{} if look is None else _heatmaps(look, chosen) for look in looks]
-    return [
-        {
-            "line": line + 1,
-            "source": test.pairs.sources[line],
-            "reference": test.pairs.targets[line],
-            "words": len(comparison.words(test.pairs.sources[line], language)),
-            "systems": [
-                {
-                    "text": result.first.texts[line],
-                    "bleu": round(result.sentences[line][0], 1),
-                    "chrf": round(result.sentences[line][1], 1),
-                    "alignment": look and _alignment(look, line),
-                    "heatmap": own.get(line),
-                }
-                for result, look, own in zip(test.results.values(), looks, heatmaps, strict=True)
-            ],
-        }
-        for line in range(_shown(test))
-    ]
-
-
-def _shown(test: TestResult) -> int:
-    return min(len(test.pairs.sources), MOST_SENTENCES)
-
-
 # ---- where systems looked
 
 
@@ -200,6 +148,10 @@ def _look(system: System, test: TestResult) -> _Look | None:
     words = [(split_words(source), split_words(own.text)) for source, own in zip(sources, written, strict=True)]
     pairs = translator.cut_pairs(read, written)
     return _Look(translator, pairs, words, translator.read(pairs))
+
+
+def _shown(test: TestResult) -> int:
+    return min(len(test.pairs.sources), MOST_SENTENCES)
 
 
 def _choose(test: TestResult, looks: Sequence[_Look | None], most: int) -> tuple[list[int], int]:
@@ -255,3 +207,54 @@ def _cut(line: Words) -> tuple[list[str], list[int]]:
         parts.append(line.text[start:stop])
         end = stop
     return [*parts, line.text[end:]] if end < len(line.text) else parts, words
+
+
+# ---- a test set
+
+
+def _page_of_test(
+    evaluation: Evaluation, test: TestResult, looks: Sequence[_Look | None], chosen: Sequence[int]
+) -> dict[str, Any]:
+    differences = differences_table(test)
+    return {
+        "name": test.name,
+        "sentences_count": len(test.pairs.sources),
+        "scores": scores_table(test).data(),
+        "signatures": signatures(test),
+        "differences": differences.data() if differences else None,
+        "buckets": charts(test, evaluation.language),
+        "ngrams": [
+            {
+                "title": f"What {first} gets right and {second} does not",
+                "table": phrase_table(first, second, found).data(),
+            }
+            for first, second, found in test.phrases
+            if found
+        ],
+        "sentences": _page_sentences(test, evaluation.language, looks, chosen),
+    }
+
+
+def _page_sentences(
+    test: TestResult, language: str, looks: Sequence[_Look | None], chosen: Sequence[int]
+) -> list[dict[str, Any]]:
+    heatmaps = [{} if look is None else _heatmaps(look, chosen) for look in looks]
+    return [
+        {
+            "line": line + 1,
+            "source": test.pairs.sources[line],
+            "reference": test.pairs.targets[line],
+            "words": len(comparison.words(test.pairs.sources[line], language)),
+            "systems": [
+                {
+                    "text": result.first.texts[line],
+                    "bleu": round(result.sentences[line][0], 1),
+                    "chrf": round(result.sentences[line][1], 1),
+                    "alignment": look and _alignment(look, line),
+                    "heatmap": own.get(line),
+                }
+                for result, look, own in zip(test.results.values(), looks, heatmaps, strict=True)
+            ],
+        }
+        for line in range(_shown(test))
+    ]

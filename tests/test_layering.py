@@ -12,8 +12,7 @@ READING_ORDER = """
     loss search alignment gold hmm scores comparison plotting checkpoint aligner runs events translator
     inspection choosing teaching
     preparation optimisation validation training systems evaluation tables page heatmaps report alignment_page
-    presentation
-    commands align_commands cli
+    presentation commands align_commands cli
 """
 ORDER = READING_ORDER.split()
 
