@@ -36,7 +36,7 @@ function layOut(grid, texts, labelled) {
   const angle = (SLANT * Math.PI) / 180;
   const left = Math.ceil(Math.max(0, ...rows)) + 8;
   const top = Math.ceil(Math.max(0, ...columns) * Math.sin(angle)) + 14;
-  const over = columns.map((length, i) => (i + 0.5) * size + length * Math.cos(angle) + 10 - wide);
+  const over = columns.map((length, i) => (i + 0.5) * size + length * Math.cos(angle) + 14 - wide);
   return { size, left, top, width: left + wide + Math.ceil(Math.max(2, ...over)), height: top + high + 2 };
 }
 
