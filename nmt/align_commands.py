@@ -88,7 +88,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
 
 
 def _combination(arguments: argparse.Namespace) -> "Combination":
-    return arguments.combine or "grow-diag-final-and"  # taught toy runs: 6.0 and 6.2 %; grow-diag 6.3 and 6.4, soft 6.1 and 6.2
+    return arguments.combine or "grow-diag-final-and"
 
 
 def _draw(found: Iterable["Aligned"], translator: "Translator", reverse: "Translator | None", folder: Path) -> None:

@@ -86,9 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(command=commands.evaluate)
 
     translate = subparsers.add_parser(
-        "translate", help="translate lines from stdin", description="Translate lines from stdin to stdout."
+        "translate",
+        help="translate lines from stdin",
+        description="Translate lines from stdin to stdout, by a run or by several of the same subwords together.",
     )
-    translate.add_argument("run", type=Path, metavar="RUN")
+    translate.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     translate.add_argument(
         "--beam-size", type=_count, metavar="N", help="hypotheses of a sentence (the run's config's)"
     )

@@ -153,9 +153,17 @@ def translate(arguments: argparse.Namespace) -> int:
     """Print a translation of each line of standard input as soon as it is there."""
     from dataclasses import replace
 
+    from nmt import hardware
     from nmt.lines import gather_lines
+    from nmt.runs import Run
+    from nmt.translator import Translator
 
-    translator = load_translator(arguments)
+    hardware.set_up(arguments.threads)
+    runs, where = list(map(Run, arguments.runs)), hardware.choose_device(arguments.device)
+    if len(runs) == 1:
+        translator = Translator.load(runs[0], arguments.checkpoint, where, warn)
+    else:
+        translator = Translator.load_ensemble(runs, arguments.checkpoint, where, warn)
     if arguments.beam_size:
         search = translator.search.model_copy(update={"beam_size": arguments.beam_size})
         translator = replace(translator, search=search)

@@ -16,11 +16,12 @@ from nmt.aligner import LEAST, Aligner
 from nmt.alignment import Least, Matrix, WordAttention, Words, WordSplit, extract, split_words, to_words
 from nmt.batching import Batch, make_batch, pad, plan_in_order_of_length
 from nmt.checkpoint import load_weights
-from nmt.config import SearchConfig
+from nmt.config import InputError, SearchConfig
 from nmt.hardware import to_device, without_autocast, workers
 from nmt.loss import log_probabilities
 from nmt.models import build_model
 from nmt.models.base import Extraction, Memory, Seq2Seq
+from nmt.models.ensemble import Ensemble
 from nmt.models.layers import lay_out_for_search
 from nmt.runs import Checkpoint, Run
 from nmt.search import Hypothesis, beam_search
@@ -64,6 +65,25 @@ class Translator:
         if taught is not None:
             aligner = Aligner.of(taught, path).to(device).eval()
         return Translator(model.to(device).eval(), subwords, config.search, device, warn, extraction, aligner)
+
+    @staticmethod
+    def load_ensemble(
+        runs: Sequence[Run], checkpoint: Checkpoint, device: torch.device, warn: Callable[[str], None]
+    ) -> "Translator":
+        """One translator of several runs, that searches as the first does and reads no alignments.
+
+        Raises InputError where the runs have different subwords.
+        """
+        members = [Translator.load(run, checkpoint, device, warn) for run in runs]
+        first = members[0]
+        for run, member in zip(runs, members, strict=True):
+            if member.subwords.digest() != first.subwords.digest():
+                raise InputError(
+                    f"{run.path.absolute()}: its subwords differ from those of {runs[0].path}; an ensemble's runs must "
+                    "share them, as runs of the same text and the same [subwords] do"
+                )
+        ensemble = Ensemble([member.model for member in members]).eval()
+        return Translator(ensemble, first.subwords, first.search, device, warn)
 
     @property
     def aligns(self) -> bool:

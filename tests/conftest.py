@@ -15,6 +15,7 @@ from nmt.cli import main
 from nmt.config import RNNConfig, TransformerConfig
 from nmt.models import build_model
 from nmt.models.base import Seq2Seq
+from nmt.models.ensemble import Ensemble
 from nmt.subwords import PAD
 from tests.place import MODELS, Outcome, Place, write_corpus
 
@@ -56,6 +57,8 @@ CONFIGS = {
 
 def make_model(name: str) -> Seq2Seq:
     """A model in float64 and evaluation mode, PAD's embeddings large and random so that no use of them goes unseen."""
+    if name == "ensemble":
+        return Ensemble([make_model(member) for member in ("transformer", "deep-rnn", "rnn-without-attention")]).eval()
     torch.manual_seed(3)
     model = build_model(CONFIGS[name], VOCABULARY, VOCABULARY, joint=True).double().eval()
     with torch.no_grad():
@@ -64,7 +67,7 @@ def make_model(name: str) -> Seq2Seq:
     return model
 
 
-@pytest.fixture(params=CONFIGS)
+@pytest.fixture(params=[*CONFIGS, "ensemble"])
 def model(request: pytest.FixtureRequest) -> Seq2Seq:
     return make_model(request.param)
 

@@ -290,6 +290,17 @@ def test_beams_of_any_width(place: Place, give: Any) -> None:
     assert give("translate", "runs/rnn", "--beam-size", "2", stdin=place.path / "plain.de") == configured
 
 
+def test_runs_translate_together(place: Place, give: Any) -> None:
+    alone = give("translate", "runs/rnn", stdin=place.path / "nasty.de")
+    assert give("translate", "runs/rnn", "runs/rnn", stdin=place.path / "nasty.de") == alone
+    names = [f"runs/{name}" for name in MODELS]
+    together = give("translate", *names, stdin=place.path / "nasty.de")
+    assert together.code == 0 and len(together.lines) == len(NASTY) and together.lines != alone.lines
+    assert together.lines == give("translate", *names[::-1], stdin=place.path / "nasty.de").lines
+    assert give("train", "rnn.toml", "subwords.kind='bpe'", "--run", "runs/other").code == 0
+    refused(give("translate", "runs/rnn", "runs/other", stdin=place.path / "plain.de"), "runs/other", "subwords differ")
+
+
 @pytest.mark.parametrize("command", ["keys", "translate runs/rnn"])
 def test_a_reader_that_goes_away_is_no_error(place: Place, command: str) -> None:
     with open(place.path / "plain.de", "rb") as lines:

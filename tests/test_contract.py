@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from nmt.batching import make_batch, pad
 from nmt.models.attention import merge_heads
 from nmt.models.base import Moves, count_parameters
+from nmt.models.ensemble import Ensemble
 from nmt.models.layers import lay_out_for_search
 from nmt.subwords import BOS, EOS, PAD
 from tests.conftest import make_model
@@ -199,6 +200,15 @@ def test_a_model_laid_out_for_search_says_the_same(model, batch):
     weight, _ = model.output
     assert weight.t().is_contiguous()
     torch.testing.assert_close(run_steps(model, batch.source, paths)[0], expected, **CLOSE)
+
+
+def test_an_ensemble_takes_the_mean_of_its_members_logits(batch):
+    members = [make_model("transformer"), make_model("rnn")]
+    weight, bias = (ensemble := Ensemble(members)).output
+    found = ensemble(batch.source, batch.target_in) @ weight.T + bias
+    outputs = [(member(batch.source, batch.target_in), *member.output) for member in members]
+    expected = torch.stack([features @ weight.T + bias for features, weight, bias in outputs]).mean(0)
+    torch.testing.assert_close(found, expected, **CLOSE)
 
 
 def test_every_parameter_is_trained(model, batch):

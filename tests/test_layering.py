@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parent.parent / "nmt"
 READING_ORDER = """
     config lines hardware subwords corpus batching
     models.base models.layers models.attention models.rnn models.transformer
-    models.export models
+    models.export models.ensemble models
     loss search alignment gold hmm scores comparison plotting checkpoint aligner runs events translator
     inspection choosing teaching
     preparation optimisation validation training systems evaluation tables page heatmaps report alignment_page

@@ -11,6 +11,7 @@ from nmt.alignment import split_words
 from nmt.config import SearchConfig, SubwordConfig
 from nmt.models import build_model
 from nmt.models.base import Extraction
+from nmt.models.ensemble import Ensemble
 from nmt.subwords import learn_subwords
 from nmt.translator import Translator
 from tests.conftest import CONFIGS
@@ -27,13 +28,17 @@ def translator(name: str, **search: float) -> Translator:
     """An untrained model in float64, with vocabularies of its own for each side."""
     subwords, _ = learn_subwords(sentences(200, 1), sentences(200, 2), SubwordConfig(vocabulary_size=40, joint=False))
     torch.manual_seed(5)
-    model = build_model(CONFIGS[name], subwords.source.size, subwords.target.size, joint=False).double().eval()
+    members = [
+        build_model(CONFIGS[member], subwords.source.size, subwords.target.size, joint=False).double().eval()
+        for member in (("rnn", "transformer") if name == "ensemble" else (name,))
+    ]
+    model = Ensemble(members).eval() if name == "ensemble" else members[0]
     return Translator(
         model, subwords, SearchConfig(beam_size=3).model_copy(update=search), torch.device("cpu"), pytest.fail
     )
 
 
-@pytest.fixture(params=CONFIGS)
+@pytest.fixture(params=[*CONFIGS, "ensemble"])
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
