@@ -20,7 +20,7 @@ from nmt.lines import TextPairs
 from nmt.models import build_model
 from nmt.runs import Checkpoint, Progress, Run, Sums
 from nmt.subwords import Subwords, learn_subwords
-from tests.conftest import VOCABULARY, make_model
+from tests.conftest import CONFIGS, VOCABULARY, make_model
 
 SPECIAL = torch.tensor([0.0, -0.0, float("inf"), -float("inf"), float("nan"), 1e-45, 3.4e38])
 
@@ -120,7 +120,9 @@ def test_the_mean_of_weights_is_their_mean(tmp_path: Path) -> None:
     assert same_bits(mean_weights([paths[0]] * 4), random_tensors(0))
 
 
-def test_tied_weights_are_written_once_and_stay_tied(model: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", CONFIGS)
+def test_tied_weights_are_written_once_and_stay_tied(name: str, tmp_path: Path) -> None:
+    model: Any = make_model(name)
     weights = weights_of(model)
     assert len({id(tensor) for tensor in weights.values()}) == len(weights)
     save_tensors(tmp_path / "file", weights, {})
