@@ -70,6 +70,14 @@ def _train_group(path: Path, config: Config, arguments: argparse.Namespace) -> i
 
 
 def _train_one(path: Path, config: Config, run: "Run", arguments: argparse.Namespace) -> int:
+    if arguments.dry_run:
+        return _train_alone(path, config, run, arguments)
+    with run.locked():
+        return _train_alone(path, config, run, arguments)
+
+
+def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Namespace) -> int:
+    """Train a run that nobody else is writing."""
     from nmt import hardware, optimisation, preparation, training
     from nmt.events import clock
 

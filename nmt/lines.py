@@ -125,6 +125,12 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
         aside.unlink(missing_ok=True)
 
 
+def aside_pattern(pattern: str) -> str:
+    """Of a pattern for files, the one for what `written_aside` leaves of them where its process is killed."""
+    folder, _, name = pattern.rpartition("/")
+    return f"{folder}/.{name}.[0-9]*" if folder else f".{name}.[0-9]*"
+
+
 def gather_lines(descriptor: int, name: str, most: int, pause: float = 0.05) -> Iterator[list[str]]:
     """Groups of lines as they come; one ends at `most` lines, `pause` silent seconds, or the end.
 

@@ -14,7 +14,11 @@ extraction.json                      what `align --choose` leaves
 evaluation/                          what `evaluate` leaves
 """
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +27,7 @@ from torch import Tensor
 
 from nmt.checkpoint import load_notes, load_tensors, mean_weights, save_tensors
 from nmt.config import Config, FilePair, InputError, differences, dump_config, load_config
-from nmt.lines import TextPairs, read_lines, read_pairs, write_lines
+from nmt.lines import TextPairs, aside_pattern, read_lines, read_pairs, write_lines
 from nmt.models.base import Extraction
 from nmt.subwords import Subwords
 
@@ -140,6 +144,36 @@ class Run:
             write_lines(Path(files.target), pairs.targets)
         # The last file, since it says that the run exists.
         write_lines(self.path / "config.toml", dump_config(config).split("\n"))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else can train in the directory meanwhile; what a killed training had written aside is deleted.
+
+        The system gives the lock back when the process ends, however it ends. Raises InputError where another has it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            folder = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise InputError(f"{self.path.absolute()}: cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{self.path.absolute()}: another training is writing this run; let it end, or stop it (Ctrl-C, or "
+                "kill, which saves), or give another directory with --run"
+            ) from None
+        else:
+            for pattern in OWN_FILES:
+                for path in self.path.glob(aside_pattern(pattern)):
+                    path.unlink()
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    self.path.rmdir()  # nothing was written: it goes as it came
+        finally:
+            os.close(folder)
 
     def config(self) -> Config:
         """The config that the run was made with."""

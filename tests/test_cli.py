@@ -211,6 +211,31 @@ def test_a_training_that_died_goes_on_from_its_last_checkpoint(corpus: Path, giv
     assert happened == sorted(happened) and happened[-4:] == [10, 12, 12, 12]
 
 
+def test_two_trainings_cannot_write_one_run(corpus: Path, give: Any) -> None:
+    run = runs.Run(corpus / "runs" / "rnn")
+    with run.locked():
+        refused(give("train", "rnn.toml"), run.path, "another training", "--run")
+        assert give("train", "rnn.toml", "--dry-run").code == 0
+        assert list(run.path.iterdir()) == []
+    assert not run.path.exists()  # nothing was written there
+    assert give("train", "rnn.toml").code == 0
+    with run.locked():
+        refused(give("train", "rnn.toml", "--overwrite"), run.path, "another training")
+        assert give("score", "runs/rnn", "--source", "plain.de", "--target", "plain.en").code == 0  # reading is free
+    assert run.progress().finished
+
+
+def test_what_a_killed_training_left_half_is_cleared_away(corpus: Path, give: Any) -> None:
+    assert give("train", "rnn.toml").code == 0
+    folder = corpus / "runs" / "rnn"
+    left = [folder / "checkpoints" / ".training.safetensors.123", folder / ".metrics.jsonl.45"]
+    mine = [folder / "checkpoints" / ".training.safetensors.bak", folder / ".gitignore.1", folder / "notes.txt"]
+    for path in left + mine:
+        path.write_text("half")
+    assert give("train", "rnn.toml").code == 0
+    assert not any(path.exists() for path in left) and all(path.exists() for path in mine)
+
+
 def test_training_stops_early_and_says_why(corpus: Path, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = ["training.updates=100", "training.validation_interval=1", "training.patience=2", "training.best_by='loss'"]
     outcome = give("train", "rnn.toml", *keys, "training.learning_rate=1e-30")
