@@ -109,13 +109,14 @@ def _of_pieces(linked: Tensor, source: Pieces, target: Pieces, words: tuple[Word
         torch.from_numpy(membership(pieces, own.spans)).float()
         for pieces, own in zip((source, target), words, strict=True)
     )
-    by_target = of_target @ linked @ (of_source / of_source.sum(0)).T
-    by_source = (of_target / of_target.sum(0)) @ linked @ of_source.T
+    # A word may have no piece: SentencePiece drops some characters, U+FFFD for one.
+    by_target = of_target @ linked @ (of_source / of_source.sum(0).clamp_min(1e-12)).T
+    by_source = (of_target / of_target.sum(0).clamp_min(1e-12)) @ linked @ of_source.T
     return torch.stack([by_target, by_source]).half()
 
 
 def teach(translator: Translator, lesson: Lesson, seed: int) -> Aligner:
-    """An aligner of the translator's model."""
+    """An aligner of the translator's model; raises InputError where its weights are not finite in the end."""
     sources, targets, links = lesson.sources, lesson.targets, lesson.links
     model, device = translator.model, translator.device
     torch.manual_seed(seed)
@@ -144,6 +145,11 @@ def teach(translator: Translator, lesson: Lesson, seed: int) -> Aligner:
             loss.backward()
             optimiser.step()
             bar.update()
+    if not all(weight.isfinite().all() for weight in aligner.parameters()):
+        raise InputError(
+            "teaching went astray: the aligner's weights are not finite. The run keeps the aligner that it had; are the "
+            "model's own weights finite (nmt score)?"
+        )
     return aligner.eval()
 
 

@@ -50,6 +50,14 @@ def test_given_links_are_of_words(translator: Any) -> None:
         teaching.given_lesson(translator, PAIRS, [0], [{(9, 9)}], "space")
 
 
+def test_words_without_a_piece_do_no_harm(translator: Any) -> None:
+    odd = TextPairs(["ab \ufffd c", "c ab", "\ufffd d"], ["x \ufffd", "\ufffd yz x", "yz"])
+    assert not translator.subwords.source.encode(["\ufffd"])[0]  # SentencePiece drops it
+    lesson = teaching.counted_lesson(translator, odd, [0, 1, 2], ("de", "en"))
+    given = teaching.given_lesson(translator, odd, [0, 1, 2], [{(1, 1), (0, 0)}, {(0, 0)}, {(0, 0)}], "punctuation")
+    assert all(links.isfinite().all() for links in [*lesson.links, *given.links])
+
+
 def test_a_file_of_links_has_a_line_a_pair(tmp_path: Any) -> None:
     write_lines(tmp_path / "links", ["0-0 1p1", ""])
     assert teaching.read_links(tmp_path / "links", 2) == [{(0, 0), (1, 1)}, set()]
