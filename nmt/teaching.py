@@ -147,8 +147,8 @@ def teach(translator: Translator, lesson: Lesson, seed: int) -> Aligner:
             bar.update()
     if not all(weight.isfinite().all() for weight in aligner.parameters()):
         raise InputError(
-            "teaching went astray: the aligner's weights are not finite. The run keeps the aligner that it had; are the "
-            "model's own weights finite (nmt score)?"
+            "teaching went astray: the aligner's weights are not finite. The run keeps the aligner that it had; are "
+            "the model's own weights finite (nmt score)?"
         )
     return aligner.eval()
 
