@@ -45,10 +45,10 @@ class Words:
 
 @dataclass(frozen=True)
 class Least:
-    """The least weights of links."""
+    """The least weights of links, which may grow to words that have none (Koehn et al. 2005, section 3)."""
 
     weight: float  # of any link
-    beside: float | None = None  # of one that stands beside a link, of a word that has none otherwise
+    beside: float | None = None  # of one beside a link, of a word that has none otherwise; None: nothing grows
 
 
 # Geometric mean of two directions' weights: error rates over 0.1, 0.2 and 0.3 of the attention of the toy corpus's RNN
@@ -142,7 +142,7 @@ def to_words(
 
 
 def links(attention: WordAttention) -> set[Link]:
-    """All pairs of words with the least weight of a link; where there is none, of each target word the source word with
+    """All pairs of words with the least weights of links; where none are set, of each target word the source word with
     the most weight, unless that is `</s>`.
     """
     weights = attention.weights
