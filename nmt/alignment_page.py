@@ -7,9 +7,9 @@ from itertools import accumulate, combinations
 from statistics import fmean
 from typing import Any
 
-from nmt.alignment import Combination, Least, Link, Words, extract, links, pharaoh, to_words, turned
+from nmt.alignment import Combination, Link, Words, extract, links, pharaoh, to_words, turned
 from nmt.gold import Gold, diagonal, worth
-from nmt.heatmaps import MOST_BYTES, count_weights, described, extractions, heatmap, layer_by_layer, quantised
+from nmt.heatmaps import MOST_BYTES, count_weights, described, extractions, heatmap, quantised
 from nmt.inspection import Aligned
 from nmt.page import page_text
 from nmt.runs import Run
@@ -167,11 +167,11 @@ def _readings(system: _System) -> _Readings:
     translator, pairs = system.named.translator, system.pairs
     attention = [b""] * len(pairs)
     found: list[list[Set[Link]]] = [[own] for own in system.links]
-    least = None if translator.threshold is None else Least(translator.threshold)
-    for layer, row, weights in layer_by_layer(translator, pairs):
+    sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
+    for layer, row, weights, _ in translator.attentions(sources, targets):
         attention[row] += quantised(weights)
         for one in extractions(translator, layer):
-            own = links(to_words(extract(weights, None, one), *pairs[row], system.words[row], least))
+            own = links(to_words(extract(weights, None, one), *pairs[row], system.words[row], translator.threshold))
             found[row].append(turned(own) if system.reverse else own)
     return _Readings([quantised(own) for own in translator.read(pairs)], attention, found)
 

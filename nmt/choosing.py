@@ -1,6 +1,6 @@
 """Where to read alignments from: every layer, head and shift against gold, or chosen without it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -9,10 +9,7 @@ import numpy as np
 from nmt.alignment import Link, Matrix, Words, extract, links, to_words, turned
 from nmt.gold import Gold, Worth, worth
 from nmt.models.base import Extraction
-from nmt.subwords import Pieces
 from nmt.translator import Translator
-
-HELD = 1 << 24  # numbers of attention held at a time: more layers are read one after the other
 
 
 def candidates(translator: Translator) -> list[Extraction]:
@@ -30,24 +27,12 @@ def links_of_all(
     source_pieces = [translator.subwords.source.encode_pieces(words.text) for words in sources]
     target_pieces = [translator.subwords.target.encode_pieces(words.text) for words in targets]
     found: dict[Extraction, list[set[Link]]] = {one: [set()] * len(sources) for one in extractions}
-    for layers in layers_at_once(translator, source_pieces, target_pieces):
-        for row, weights, products in translator.attentions(source_pieces, target_pieces, layers):
-            for one in extractions:
-                if one.layer in layers:
-                    place = one.layer - layers[0]
-                    rows = extract(weights[place], products[place], one)
-                    pieces, words = (source_pieces[row], target_pieces[row]), (sources[row], targets[row])
-                    found[one][row] = links(to_words(rows, *pieces, words))
+    for layer, row, weights, products in translator.attentions(source_pieces, target_pieces):
+        for one in extractions:
+            if one.layer == layer:
+                pieces, words = (source_pieces[row], target_pieces[row]), (sources[row], targets[row])
+                found[one][row] = links(to_words(extract(weights, products, one), *pieces, words))
     return found
-
-
-def layers_at_once(translator: Translator, sources: Sequence[Pieces], targets: Sequence[Pieces]) -> Iterator[range]:
-    """The layers in parts whose attention is held at a time."""
-    longest = 1 + max((len(pieces.ids) for side in (sources, targets) for pieces in side), default=0)
-    most = max(translator.search.max_tokens, longest) * longest  # pairs of pieces of a batch
-    step = max(1, HELD // (most * translator.model.attention_heads))
-    for first in range(0, translator.model.attention_layers, step):
-        yield range(first, min(first + step, translator.model.attention_layers))
 
 
 @dataclass(frozen=True)

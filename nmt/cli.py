@@ -192,7 +192,10 @@ def _add_align(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "the terminal (%(default)s)",
     )
     align.add_argument(
-        "--threshold", type=_share, metavar="X", help="all links of so much weight (the greatest of each target word)"
+        "--threshold",
+        type=_share,
+        metavar="X",
+        help="all links of so much weight (of attention the greatest of each target word; an aligner has its own)",
     )
     align.add_argument("--layer", type=_count, metavar="N", help="read this decoder layer's attention, from 1")
     align.add_argument("--head", type=_count, metavar="N", help="this head of it, from 1 (the mean of all)")

@@ -72,7 +72,7 @@ def _train_group(path: Path, config: Config, arguments: argparse.Namespace) -> i
 def _train_one(path: Path, config: Config, run: "Run", arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _train_alone(path, config, run, arguments)
-    with run.locked():
+    with run.locked(warn):
         return _train_alone(path, config, run, arguments)
 
 
@@ -146,32 +146,26 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def load_translator(arguments: argparse.Namespace, run: Path | None = None) -> "Translator":
-    """The translator of a run, by default the one that is named, on the device that is asked for."""
+def load_translator(arguments: argparse.Namespace, *paths: Path) -> "Translator":
+    """The translator of a run, or of several as an ensemble, on the device that is asked for."""
     from nmt import hardware
     from nmt.runs import Run
     from nmt.translator import Translator
 
     hardware.set_up(arguments.threads)
-    device = hardware.choose_device(arguments.device)
-    return Translator.load(Run(run or arguments.run), arguments.checkpoint, device, warn)
+    runs, device = list(map(Run, paths)), hardware.choose_device(arguments.device)
+    if len(runs) == 1:
+        return Translator.load(runs[0], arguments.checkpoint, device, warn)
+    return Translator.load_ensemble(runs, arguments.checkpoint, device, warn)
 
 
 def translate(arguments: argparse.Namespace) -> int:
     """Print a translation of each line of standard input as soon as it is there."""
     from dataclasses import replace
 
-    from nmt import hardware
     from nmt.lines import gather_lines
-    from nmt.runs import Run
-    from nmt.translator import Translator
 
-    hardware.set_up(arguments.threads)
-    runs, where = list(map(Run, arguments.runs)), hardware.choose_device(arguments.device)
-    if len(runs) == 1:
-        translator = Translator.load(runs[0], arguments.checkpoint, where, warn)
-    else:
-        translator = Translator.load_ensemble(runs, arguments.checkpoint, where, warn)
+    translator = load_translator(arguments, *arguments.runs)
     if arguments.beam_size:
         search = translator.search.model_copy(update={"beam_size": arguments.beam_size})
         translator = replace(translator, search=search)
@@ -189,7 +183,7 @@ def translate(arguments: argparse.Namespace) -> int:
 def score(arguments: argparse.Namespace) -> int:
     """Print the log-probability of each translation."""
     pairs = read_pairs_of(arguments)
-    for score in load_translator(arguments).score(pairs[0], pairs[1], bar="scoring"):
+    for score in load_translator(arguments, arguments.run).score(pairs[0], pairs[1], bar="scoring"):
         print(f"{score:.6f}")
     return 0
 

@@ -1,14 +1,12 @@
 """What the heatmaps of a page hold: what models look at, of pairs of lines in pieces, a byte a weight."""
 
 import base64
-from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from nmt.alignment import Matrix
-from nmt.choosing import layers_at_once
 from nmt.models.base import Extraction
 from nmt.translator import Pair, Translator
 
@@ -69,14 +67,6 @@ def count_weights(translator: Translator, pair: Pair) -> int:
     source, target = pair
     every = translator.model.attention_layers * translator.model.attention_heads
     return (len(source.ids) + 1) * (len(target.ids) + every * (len(target.ids) + 1))
-
-
-def layer_by_layer(translator: Translator, pairs: Sequence[Pair]) -> Iterator[tuple[int, int, Matrix]]:
-    """A layer, a row and its attention (H, T + 1, S): each layer of each pair, a row's layers in their order."""
-    sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
-    for layers in layers_at_once(translator, sources, targets):
-        for row, weights, _ in translator.attentions(sources, targets, layers):
-            yield from ((layer, row, own) for layer, own in zip(layers, weights, strict=True))
 
 
 def quantised(weights: Matrix) -> bytes:

@@ -13,7 +13,7 @@ ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character in 
 
 
 def page_text(template: str, styles: Sequence[str], scripts: Sequence[str], data: dict[str, Any]) -> str:
-    """The text of a page: its template with styles, scripts and data in it; all are named within nmt/pages.
+    """The text of a page: its template with styles, scripts, data and what pages share in it; named within nmt/pages.
 
     data: ready for JSON, all figures finite. The page lets nothing run but these scripts, which read it as text.
     """
@@ -23,6 +23,9 @@ def page_text(template: str, styles: Sequence[str], scripts: Sequence[str], data
         style_hash=_hash(style),
         script=script,
         script_hash=_hash(script),
+        readings=_read("shared/readings.html"),
+        terms=_read("shared/terms.html"),
+        scale=_read("shared/scale.html"),
         data=json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(ESCAPES),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 from nmt import comparison
 from nmt.alignment import Matrix, Words, split_words, to_words
 from nmt.evaluation import Evaluation, TestResult
-from nmt.heatmaps import MOST_BYTES, count_weights, described, heatmap, layer_by_layer, quantised
+from nmt.heatmaps import MOST_BYTES, count_weights, described, heatmap, quantised
 from nmt.page import page_text
 from nmt.systems import System
 from nmt.tables import charts, differences_table, phrase_table, runs_table, scores_table, signatures, verdict
@@ -173,7 +173,8 @@ def _choose(test: TestResult, looks: Sequence[_Look | None], most: int) -> tuple
 def _heatmaps(look: _Look, chosen: Sequence[int]) -> dict[int, dict[str, Any]]:
     """By line."""
     attention = [b""] * len(chosen)
-    for _, row, weights in layer_by_layer(look.translator, [look.pairs[line] for line in chosen]):
+    sources, targets = ([look.pairs[line][side] for line in chosen] for side in (0, 1))
+    for _, row, weights, _ in look.translator.attentions(sources, targets):
         attention[row] += quantised(weights)
     return {
         line: {

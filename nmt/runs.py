@@ -17,7 +17,7 @@ evaluation/                          what `evaluate` leaves
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -146,10 +146,11 @@ class Run:
         write_lines(self.path / "config.toml", dump_config(config).split("\n"))
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, warn: Callable[[str], None]) -> Iterator[None]:
         """Nobody else can train in the directory meanwhile; what a killed training had written aside is deleted.
 
         The system gives the lock back when the process ends, however it ends. Raises InputError where another has it.
+        warn: told where the file system has no locks, as those of some clusters.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -157,16 +158,19 @@ class Run:
         except OSError as error:
             raise InputError(f"{self.path.absolute()}: cannot be written: {error.strerror}") from None
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{self.path.absolute()}: another training is writing this run; let it end, or stop it (Ctrl-C, or "
-                "kill, which saves), or give another directory with --run"
-            ) from None
-        else:
-            for pattern in OWN_FILES:
-                for path in self.path.glob(aside_pattern(pattern)):
-                    path.unlink()
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"{self.path.absolute()}: another training is writing this run; let it end, or stop it (Ctrl-C, or "
+                    "kill, which saves), or give another directory with --run"
+                ) from None
+            except OSError as error:
+                warn(f"{self.path.absolute()}: cannot be locked against another training of it: {error.strerror}")
+            else:
+                for pattern in OWN_FILES:
+                    for path in self.path.glob(aside_pattern(pattern)):
+                        path.unlink()
             try:
                 yield
             finally:

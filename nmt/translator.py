@@ -28,6 +28,7 @@ from nmt.search import Hypothesis, beam_search
 from nmt.subwords import PAD, Pieces, Subwords
 
 Pair = tuple[Pieces, Pieces]  # source, target
+HELD = 1 << 24  # numbers of attention held at a time: more layers are read one after the other
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Translator:
     warn: Callable[[str], None]  # told of lines that are cut
     extraction: Extraction | None = None  # where alignments are read; None where the model has no attention
     aligner: Aligner | None = None  # what reads them in its place
-    threshold: float | None = None  # least weight of a link; None: as what reads them has it
+    threshold: Least | None = None  # least weight of a link; None: as what reads them has it
 
     @staticmethod
     def load(run: Run, checkpoint: Checkpoint, device: torch.device, warn: Callable[[str], None]) -> "Translator":
@@ -72,11 +73,17 @@ class Translator:
     ) -> "Translator":
         """One translator of several runs, that searches as the first does and reads no alignments.
 
-        Raises InputError where the runs have different subwords.
+        Raises InputError where the runs differ in subwords or languages.
         """
         members = [Translator.load(run, checkpoint, device, warn) for run in runs]
-        first = members[0]
+        first, leader = members[0], runs[0].config().data
         for run, member in zip(runs, members, strict=True):
+            languages, own = ((data.source_language, data.target_language) for data in (leader, run.config().data))
+            if languages != own:  # a joint model may be the same for both directions
+                raise InputError(
+                    f"{run.path.absolute()}: translates {' to '.join(own)}, but {runs[0].path} "
+                    f"{' to '.join(languages)}; an ensemble's runs must translate alike"
+                )
             if member.subwords.digest() != first.subwords.digest():
                 raise InputError(
                     f"{run.path.absolute()}: its subwords differ from those of {runs[0].path}; an ensemble's runs must "
@@ -211,10 +218,8 @@ class Translator:
     @property
     def least(self) -> Least | None:
         """Least weights of links; None: a target word's link is the one with the most weight."""
-        if self.threshold is not None:
-            return Least(self.threshold)
         # An aligner may choose several source words for a target word, so its links are not the greatest weights.
-        return None if self.aligner is None else LEAST
+        return self.threshold or (None if self.aligner is None else LEAST)
 
     def read(self, pairs: Sequence[Pair]) -> list[Matrix]:
         """(T, S) of each pair of pieces, the source's `</s>` last: what its alignment is read from."""
@@ -242,18 +247,29 @@ class Translator:
 
     @torch.no_grad()
     def attentions(
-        self, sources: Sequence[Pieces], targets: Sequence[Pieces], layers: Sequence[int]
-    ) -> Iterator[tuple[int, Matrix, Matrix]]:
-        """A row, its cross-attention (L, H, T + 1, S) and its value products (L, S, H, H), in no order; T: pieces."""
+        self, sources: Sequence[Pieces], targets: Sequence[Pieces]
+    ) -> Iterator[tuple[int, int, Matrix, Matrix]]:
+        """A layer, a row, its cross-attention (H, T + 1, S) and its value products (S, H, H); T: pieces.
+
+        Every layer of every pair, the rows in no order, a row's layers from the first to the last.
+        """
         cut = self.cut_pairs(sources, targets)
-        for rows, batch in self._batches(cut):
-            memory = self.model.encode(batch.source)
-            pairs = [cut[row] for row in rows]
-            for row, (weights, products) in zip(
-                rows, self._of_sentences(batch, memory, pairs, layers, norms=True), strict=True
-            ):
-                assert products is not None
-                yield row, weights, products
+        for layers in self._layers_at_once(cut):
+            for rows, batch in self._batches(cut):
+                memory = self.model.encode(batch.source)
+                found = self._of_sentences(batch, memory, [cut[row] for row in rows], layers, norms=True)
+                for row, (weights, products) in zip(rows, found, strict=True):
+                    assert products is not None
+                    for layer, own, product in zip(layers, weights, products, strict=True):
+                        yield layer, row, own, product
+
+    def _layers_at_once(self, pairs: Sequence[Pair]) -> Iterator[range]:
+        """The layers in parts whose attention is held at a time."""
+        longest = 1 + max((len(pieces.ids) for pair in pairs for pieces in pair), default=0)
+        most = max(self.search.max_tokens, longest) * longest  # pairs of pieces of a batch
+        step = max(1, HELD // (most * self.model.attention_heads))
+        for first in range(0, self.model.attention_layers, step):
+            yield range(first, min(first + step, self.model.attention_layers))
 
     def _of_sentences(
         self, batch: Batch, memory: Memory, pairs: Sequence[Pair], layers: Sequence[int], *, norms: bool

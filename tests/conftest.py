@@ -150,7 +150,7 @@ def browser() -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 
     path = shutil.which("chromium")
-    if path is None and "CI" not in os.environ:
+    if path is None and "CI" not in os.environ:  # a user without it still tests all else; CI must have it
         pytest.skip("pages are tested in Chromium, which is not installed: apt-get install chromium")
     assert path, "CI tests pages, so it must install Chromium"
     with sync_playwright() as playwright:

@@ -1,13 +1,17 @@
 """A folder with a small corpus and runs, to give commands in: what the tests of the command line share."""
 
+import json
 import os
 import random
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nmt.lines import write_lines
+
+TIMES = {"tokens_per_second", "elapsed", "remaining", "seconds"}  # what events say about time
 
 MODELS = {
     "rnn": 'kind = "rnn"\nembedding_size = 16\nencoder_size = 12\ndecoder_size = 16\nattention_size = 8\n',
@@ -73,6 +77,12 @@ def write_corpus(folder: Path) -> None:
         write_lines(folder / f"{name}.en", [target for _, target in part])
     for name, model in MODELS.items():
         (folder / f"{name}.toml").write_text(CONFIG + model, encoding="utf-8")
+
+
+def told(metrics: Path) -> list[dict[str, Any]]:
+    """The events of a training but for what they say about time."""
+    events = [json.loads(line) for line in metrics.read_bytes().split(b"\n")[:-1]]
+    return [{key: value for key, value in event.items() if key not in TIMES} for event in events]
 
 
 @dataclass(frozen=True)

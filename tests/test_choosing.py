@@ -5,11 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
-from nmt import choosing
 from nmt.alignment import Words, split_words
-from nmt.choosing import candidates, choose, links_of_all, scan
+from nmt.choosing import candidates, choose, scan
 from nmt.gold import Gold
 from nmt.models.base import Extraction
 from nmt.subwords import Pieces
@@ -28,8 +26,8 @@ def translator() -> Any:
     """Layer 0 looks along the diagonal, layer 1 at the same word or else at the end; its norms count for nothing."""
 
     def attentions(
-        sources: Sequence[Pieces], targets: Sequence[Pieces], layers: Sequence[int]
-    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        sources: Sequence[Pieces], targets: Sequence[Pieces]
+    ) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
         for row, (source, target) in enumerate(zip(sources, targets, strict=True)):
             words, others = source.text.split(), target.text.split()
             weights = np.zeros((2, 1, len(others) + 1, len(words) + 1))
@@ -37,14 +35,13 @@ def translator() -> Any:
                 weights[0, 0, place, min(place, len(words) - 1)] = 1
                 weights[1, 0, place, words.index(other) if other in words else -1] = 1
             weights[:, :, -1, -1] = 1
-            products = np.ones((2, len(words) + 1, 1, 1))
-            yield row, weights[list(layers)], products[list(layers)]
+            for layer in (0, 1):
+                yield layer, row, weights[layer], np.ones((len(words) + 1, 1, 1))
 
     vocabulary = SimpleNamespace(encode_pieces=pieces)
     return SimpleNamespace(
         model=SimpleNamespace(attention_layers=2, attention_heads=1),
         subwords=SimpleNamespace(source=vocabulary, target=vocabulary),
-        search=SimpleNamespace(max_tokens=1000),
         attentions=attentions,
     )
 
@@ -60,23 +57,6 @@ def test_two_directions_choose_the_words_and_not_the_diagonal() -> None:
     assert choice.forward.layer == choice.backward.layer == SAME_WORD
     assert choice.forward.shift == choice.backward.shift == 0
     assert (choice.agreement, choice.by_chance) == (1, 0)
-
-
-def test_layers_are_read_in_as_many_parts_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    every = candidates(translator())
-    whole = links_of_all(translator(), SOURCES, TARGETS, every)
-    asked: list[list[int]] = []
-    read = translator().attentions
-    watched = translator()
-
-    def attentions(sources: Any, targets: Any, layers: Sequence[int]) -> Any:
-        asked.append(list(layers))
-        return read(sources, targets, layers)
-
-    watched.attentions = attentions
-    monkeypatch.setattr(choosing, "HELD", 1)
-    assert links_of_all(watched, SOURCES, TARGETS, every) == whole
-    assert asked == [[0], [1]]
 
 
 def test_a_scan_finds_what_gold_says() -> None:

@@ -1,5 +1,6 @@
 """The commands from end to end, as a user gives them: what they print, write, refuse, and how they go on."""
 
+import errno
 import json
 import os
 import re
@@ -19,7 +20,7 @@ import torch
 from nmt import optimisation, presentation, runs, scores, training
 from nmt.checkpoint import load_tensors
 from nmt.lines import read_lines, write_lines
-from tests.place import CONFIG, MODELS, NASTY, Place, refused
+from tests.place import CONFIG, MODELS, NASTY, Place, refused, told
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -149,13 +150,6 @@ def stop_at(patch: pytest.MonkeyPatch, update: int, number: int = signal.SIGINT,
     patch.setattr(optimisation.Updater, "update", stopping)
 
 
-def told(metrics: Path) -> list[dict[str, Any]]:
-    """The events but for what they say about time."""
-    timed = {"tokens_per_second", "elapsed", "remaining", "seconds"}
-    happened = [json.loads(line) for line in metrics.read_bytes().split(b"\n")[:-1]]
-    return [{key: value for key, value in event.items() if key not in timed} for event in happened]
-
-
 @pytest.mark.parametrize(("name", "number"), [("rnn", signal.SIGINT), ("transformer", signal.SIGTERM)])
 def test_an_interrupted_training_ends_as_an_unbroken_one(corpus: Path, give: Any, name: str, number: int) -> None:
     command = ["train", f"{name}.toml", "--device", "cpu"]
@@ -213,16 +207,25 @@ def test_a_training_that_died_goes_on_from_its_last_checkpoint(corpus: Path, giv
 
 def test_two_trainings_cannot_write_one_run(corpus: Path, give: Any) -> None:
     run = runs.Run(corpus / "runs" / "rnn")
-    with run.locked():
+    with run.locked(pytest.fail):
         refused(give("train", "rnn.toml"), run.path, "another training", "--run")
         assert give("train", "rnn.toml", "--dry-run").code == 0
         assert list(run.path.iterdir()) == []
     assert not run.path.exists()  # nothing was written there
     assert give("train", "rnn.toml").code == 0
-    with run.locked():
+    with run.locked(pytest.fail):
         refused(give("train", "rnn.toml", "--overwrite"), run.path, "another training")
         assert give("score", "runs/rnn", "--source", "plain.de", "--target", "plain.en").code == 0  # reading is free
     assert run.progress().finished
+
+
+def test_a_file_system_without_locks_is_told_of(corpus: Path, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(runs.fcntl, "flock", flock)
+    outcome = give("train", "rnn.toml")
+    assert outcome.code == 0 and "cannot be locked" in outcome.error
 
 
 def test_what_a_killed_training_left_half_is_cleared_away(corpus: Path, give: Any) -> None:

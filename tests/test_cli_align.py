@@ -137,6 +137,10 @@ def test_two_directions_choose_where_to_read(place: Place, give: Any, reverse: s
     refused(give("align", "runs/transformer", *PLAIN, "--choose"), "--reverse")
 
 
+def test_runs_of_opposite_directions_are_no_ensemble(place: Place, give: Any, reverse: str) -> None:
+    refused(give("translate", "runs/transformer", reverse, stdin=place.path / "plain.de"), "en to de", "de to en")
+
+
 def test_heatmaps_are_drawn(place: Place, give: Any, reverse: str) -> None:
     write_lines(place.path / "two.de", ["der Hund", "der " * 200])
     write_lines(place.path / "two.en", ["the dog", "the"])

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -713,10 +714,9 @@ def test_heatmaps_hold_what_the_translator_gives(place: Place, give: Any, tmp_pa
             aligned = translator.align_translations(list(map(split_words, sources)), translations, "punctuation")
             written = [translator.subwords.target.decode_pieces(translation.ids) for translation in translations]
             read = list(map(translator.subwords.source.encode_pieces, sources))
-            attentions = {
-                row: own
-                for row, own, _ in translator.attentions(read, written, range(translator.model.attention_layers))
-            }
+            attentions: dict[int, list[np.ndarray]] = defaultdict(list)  # of a row each layer's
+            for _, row, own, _ in translator.attentions(read, written):
+                attentions[row].append(own)
             for row, (each, attention) in enumerate(zip(test["sentences"], aligned, strict=True)):
                 text, part = each["systems"][system]["text"], each["systems"][system]["heatmap"]
                 source, target = (Pieces([0] * len(own), own, "") for own in part["pieces"])
@@ -725,8 +725,9 @@ def test_heatmaps_hold_what_the_translator_gives(place: Place, give: Any, tmp_pa
                 own = own.reshape(len(target.ids), len(source.ids) + 1) / 255
                 found = to_words(own, source, target, words).weights
                 np.testing.assert_allclose(found, attention.weights, atol=(1 + len(source.ids)) / 510 + 1e-6)
-                every = np.frombuffer(base64.b64decode(part["attention"]), np.uint8).reshape(attentions[row].shape)
-                np.testing.assert_allclose(every / 255, attentions[row], atol=1 / 510 + 1e-6)
+                expected = np.stack(attentions[row])
+                every = np.frombuffer(base64.b64decode(part["attention"]), np.uint8).reshape(expected.shape)
+                np.testing.assert_allclose(every / 255, expected, atol=1 / 510 + 1e-6)
 
 
 def test_heatmaps_are_of_those_that_tell_the_systems_apart(

@@ -2,11 +2,13 @@
 
 import random
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import pytest
 import torch
 
+from nmt import translator as translator_module
 from nmt.alignment import split_words
 from nmt.config import SearchConfig, SubwordConfig
 from nmt.models import build_model
@@ -107,3 +109,26 @@ def test_long_lines_are_cut_and_named():
     assert len(said) == 1
     assert said[0].startswith("line 11:")
     assert "search.max_length = 5" in said[0]
+
+
+def test_layers_are_read_in_as_many_parts_as_memory_allows(monkeypatch):
+    ours = translator("post-norm-transformer")
+    sources = [ours.subwords.source.encode_pieces(line) for line in sentences(7, 11)]
+    targets = [ours.subwords.target.encode_pieces(line) for line in sentences(7, 12)]
+    whole = {(layer, row): found for layer, row, *found in ours.attentions(sources, targets)}
+    assert len(whole) == 3 * 7
+    asked = []
+    plain = ours.model.attention
+
+    def attention(memory, target_in, layers):
+        asked.append(list(layers))
+        return plain(memory, target_in, layers)
+
+    monkeypatch.setattr(ours.model, "attention", attention)
+    monkeypatch.setattr(translator_module, "HELD", 1)
+    order = []
+    for layer, row, weights, products in ours.attentions(sources, targets):
+        order.append(layer)
+        np.testing.assert_allclose(weights, whole[layer, row][0], atol=1e-12)
+        np.testing.assert_allclose(products, whole[layer, row][1], atol=1e-12)
+    assert [layers for layers, _ in groupby(asked)] == [[0], [1], [2]] and order == sorted(order)

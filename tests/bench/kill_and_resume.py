@@ -10,7 +10,6 @@ anything does, or where a command fails.
 """
 
 import argparse
-import json
 import os
 import random
 import signal
@@ -24,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.place import write_corpus
+from tests.place import TIMES, told, write_corpus
 
 NAMES = ("rnn", "transformer")
 KEYS = ["subwords.sampling=4", "training.updates=40", "training.validation_interval=4", "training.average_last=3"]
@@ -34,7 +33,6 @@ PLACES = {
     "validation": ("nmt.training", "validate"),
     "checkpoint": ("nmt.runs", "save_tensors"),
 }
-TIMES = {"tokens_per_second", "elapsed", "remaining", "seconds"}
 
 
 def victim(place: str, call: int, share: float, log: Path, command: list[str]) -> int:
@@ -64,12 +62,6 @@ def victim(place: str, call: int, share: float, log: Path, command: list[str]) -
 
     setattr(owner, last, watched)
     return main(command)
-
-
-def told(metrics: Path) -> list[dict[str, Any]]:
-    """The events of a training but for what they say about time."""
-    events = [json.loads(line) for line in metrics.read_bytes().split(b"\n")[:-1]]
-    return [{key: value for key, value in event.items() if key not in TIMES} for event in events]
 
 
 def differences(run: Path, other: Path) -> list[str]:
