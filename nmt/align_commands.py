@@ -291,7 +291,7 @@ def teach(arguments: argparse.Namespace) -> int:
 
     run = Run(arguments.run)
     config, translator = run.config(), load_translator(arguments, arguments.run)
-    preparation.check_training_text(run, config)
+    preparation.check_data(run, config, "train")
     corpus = load_training_corpus(config.data, translator.subwords)
     lines, pairs = teaching.choose_lines(corpus).tolist(), read_pairs(config.data.train)
     by = arguments.links or "counts of what stands in the same lines"

@@ -1,5 +1,6 @@
-"""Files of tensors that are whole or absent: weights, their mean, and what a training needs to go on."""
+"""Files of tensors that are whole or absent, and know it: weights, their mean, and what a training needs to go on."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,24 +17,55 @@ from nmt.lines import written_aside
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], notes: dict[str, Any]) -> None:
-    """Write tensors and notes (as JSON in the header) to a file that is whole or, when this fails, as it was before."""
+    """Write tensors and notes (as JSON in the header) to a file that is whole or, when this fails, as it was before.
+
+    The header also holds the sums of both, as a disk or a copy may change a byte and the format would not tell.
+    """
     plain = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    text = json.dumps(notes)
     with written_aside(path) as file:
-        file.write(safetensors.torch.save(plain, {"notes": json.dumps(notes)}))
+        sums = {"notes_sha256": _sum_of_text(text), "tensors_sha256": _sum_of_tensors(plain)}
+        # One entry, as the order of several is not always the same.
+        file.write(safetensors.torch.save(plain, {"nmt": json.dumps({"notes": text} | sums)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and notes that `save_tensors` wrote; raises InputError where the file is missing or broken."""
     with _reading(path) as file:
         names: list[str] = file.keys()
-        return {name: file.get_tensor(name) for name in names}, json.loads(file.metadata()["notes"])
+        tensors = {name: file.get_tensor(name) for name in names}
+        header = json.loads(file.metadata()["nmt"])
+        _check(header["tensors_sha256"], _sum_of_tensors(tensors))
+        return tensors, _notes(header)
 
 
 def load_notes(path: Path) -> dict[str, Any]:
     """The notes alone."""
     with _reading(path) as file:
-        notes: dict[str, Any] = json.loads(file.metadata()["notes"])
+        return _notes(json.loads(file.metadata()["nmt"]))
+
+
+def _notes(header: dict[str, str]) -> dict[str, Any]:
+    _check(header["notes_sha256"], _sum_of_text(header["notes"]))
+    notes: dict[str, Any] = json.loads(header["notes"])
     return notes
+
+
+def _check(written: str, read: str) -> None:
+    if written != read:
+        raise ValueError("its bytes are not those that were written, by their sum; copy it again, or restore it")
+
+
+def _sum_of_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _sum_of_tensors(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 @contextmanager

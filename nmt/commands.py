@@ -96,7 +96,7 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
             print(f"{run.path} is finished: {progress.update:,} updates in {clock(progress.seconds)}")
             print(f"next: python evaluate.py {run.path}")
             return 0
-        preparation.check_training_text(run, config)
+        preparation.check_data(run, config, "train", "valid")
     elif not arguments.dry_run and path.resolve() == (run.path / "config.toml").resolve():
         raise InputError(f"{path.absolute()}: a new run would overwrite this file; keep your config outside of the run")
     print(f"nmt      {hardware.describe(device)}", flush=True)
@@ -196,8 +196,8 @@ def diff(arguments: argparse.Namespace) -> int:
     first, second = (members_of(path)[0] for path in arguments.runs)
     for line in differences(first.config(), second.config()):
         print(line)
-    if first.facts()["training_text"] != second.facts()["training_text"]:
-        warn("their training text differs, too: see training_text in their run.json")
+    if first.facts().training_text != second.facts().training_text:
+        warn("their training text differs, too: see data in their run.json")
     return 0
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nmt.config import DataConfig, FilePair, InputError
-from nmt.lines import check_pairs, iterate_blocks, iterate_lines
+from nmt.lines import check_pairs, file_digest, iterate_blocks, iterate_lines
 from nmt.subwords import FlatIds, Subwords
 
 CACHE_VERSION = 2  # raise it when what is cached changes for the same text and subwords
@@ -71,15 +71,6 @@ class TrainingCorpus:
     def _begins(self) -> NDArray[np.int64]:
         """The first line of each batch."""
         return np.cumsum([0, *(len(offsets) - 1 for offsets, _ in self._columns[0])])[:-1]
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file's bytes."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path.absolute()}: cannot be read: {error.strerror}") from None
 
 
 def load_training_corpus(config: DataConfig, subwords: Subwords) -> TrainingCorpus:

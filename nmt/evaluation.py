@@ -77,7 +77,7 @@ class TestResult:
     results: dict[str, Result]  # by system
     differences: list[Difference]  # of each two systems, in their order
     lengths: list[tuple[comparison.Bucket, dict[str, scores.GroupBleu]]]  # BLEU by the source's length
-    rare_words: list[comparison.RareWords]  # empty where the counts of the training text are not known
+    rare_words: list[comparison.RareWords]
     phrases: list[
         tuple[str, str, list[comparison.Phrase]]
     ]  # of each two systems: what the first has and the second not
@@ -121,14 +121,12 @@ def evaluate(
     notes += caveats(systems, runs)
     language = runs[0].run.config().data.target_language
     counts = runs[0].run.word_counts()
-    if counts is None:
-        notes.append(f"{runs[0].run.path} holds no words.tsv, so words are not told apart by how rare they are")
     found = [_compare(systems, name, pairs, language, counts) for name, pairs in tests.items()]
     return Evaluation(systems, found, language, checkpoint, hardware.describe(where), notes)
 
 
 def _compare(
-    systems: Sequence[System], test: str, pairs: TextPairs, language: str, counts: dict[str, int] | None
+    systems: Sequence[System], test: str, pairs: TextPairs, language: str, counts: dict[str, int]
 ) -> TestResult:
     results = {system.name: _result(system, pairs, test, language) for system in systems}
     texts = {name: [output.texts for output in result.outputs] for name, result in results.items()}
@@ -148,7 +146,7 @@ def _compare(
         results,
         _tested(results, texts, pairs.targets, language),
         lengths,
-        comparison.rare_words(list(firsts.values()), pairs.targets, counts, language) if counts else [],
+        comparison.rare_words(list(firsts.values()), pairs.targets, counts, language),
         [(a, b, comparison.phrases(firsts[a], firsts[b], pairs.targets, language)) for a, b in pairs_of_systems],
     )
 

@@ -2,12 +2,15 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, get_args
 
 from tqdm import tqdm
 
-from nmt.lines import write_lines
+from nmt.config import InputError, parse_json
+from nmt.lines import written_aside
 
 
 @dataclass(frozen=True)
@@ -85,18 +88,39 @@ Event = Updated | Validated | Warned | Averaged | Ended
 HEADER = " update  epoch    loss  valid ppl    BLEU   tok/s        lr  elapsed     left"
 
 
+_KINDS: dict[str, type[Event]] = {kind.__name__.lower(): kind for kind in get_args(Event)}
+
+
+def read_events(metrics: Path) -> list[Event]:
+    """The events that a training has written so far. Raises InputError naming a line that is none."""
+    return [event for _, event in _events(metrics)]
+
+
+def _events(metrics: Path) -> Iterator[tuple[bytes, Event]]:
+    """Each line and what it says; behind the last line's end there may be one that was cut short, which is left out."""
+    try:
+        lines = metrics.read_bytes().split(b"\n")[:-1]
+    except OSError as error:
+        raise InputError(f"{metrics.absolute()} cannot be read: {error.strerror}.") from None
+    for number, line in enumerate(lines, 1):
+        where = f"{metrics.absolute()}, line {number:,}"
+        values = parse_json(dict[str, Any], line, where)
+        name = values.pop("event", None)
+        if not isinstance(name, str) or name not in _KINDS:
+            raise InputError(f"{where}: broken: event is {name!r}, but it is one of {', '.join(_KINDS)}")
+        yield line, parse_json(_KINDS[name], json.dumps(values), where)
+
+
 class Reporter:
     """Writes events as they happen."""
 
     def __init__(self, metrics: Path, update: int) -> None:
         """Go on after `update`: events of updates that were lost with their weights are dropped from the file."""
-        kept = []
-        if metrics.exists():
-            for line in metrics.read_bytes().split(b"\n")[:-1]:  # behind the last line's end: one that was cut short
-                event = json.loads(line)
-                if event["update"] <= update and event["event"] not in ("averaged", "ended"):
-                    kept.append(line.decode())
-        write_lines(metrics, kept)
+        found = list(_events(metrics)) if metrics.exists() else []
+        with written_aside(metrics) as file:
+            for line, event in found:
+                if event.update <= update and not isinstance(event, Averaged | Ended):
+                    file.write(line + b"\n")
         self._file = metrics
 
     def write(self, event: Event) -> None:

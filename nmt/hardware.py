@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -89,8 +90,19 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         where = f"{torch.cuda.get_device_name(device)}"
     else:
-        where = f"CPU, {torch.get_num_threads()} threads"
+        count = torch.get_num_threads()
+        where = f"CPU, {count} thread{'' if count == 1 else 's'}"
     return f"python {platform.python_version()} · torch {torch.__version__} · {where}"
+
+
+def describe_system() -> str:
+    """One line: operating system, processor, memory."""
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():  # Linux, where Python does not know the processor's name
+        lines = Path("/proc/cpuinfo").read_text().split("\n")
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{platform.system()} {platform.release()} · {name}, {os.cpu_count()} cores · {memory:.0f} GiB"
 
 
 def autocast(

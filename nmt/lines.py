@@ -5,10 +5,11 @@ of which occur inside the sentences of crawled corpora.
 """
 
 import gzip
+import hashlib
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -119,10 +120,31 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())  # or a power cut could leave the new name on an empty file
         aside.replace(real)
+        _flush_folder(real.parent)
     except OSError as error:
         raise InputError(f"{whole} cannot be written: {error.strerror or error}.") from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # of a folder that is gone or cannot be written: it must not hide the first error
+            aside.unlink()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Let the names in a folder outlast a power cut, too; where its file system cannot, nothing can be done."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path.absolute()} cannot be read: {error.strerror or error}.") from None
 
 
 def aside_pattern(pattern: str) -> str:

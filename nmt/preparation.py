@@ -1,11 +1,11 @@
 """What a training needs before its first update: data read and checked, subwords learned, the model built."""
 
 import hashlib
+import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from nmt import hardware, scores
 from nmt.batching import Plan, Rows, padding_share, plan_updates
 from nmt.comparison import count_words
 from nmt.config import Config, InputError
-from nmt.corpus import TrainingCorpus, file_digest, load_training_corpus, seen_lines, training_lines
-from nmt.lines import TextPairs, check_pairs, read_pairs
+from nmt.corpus import TrainingCorpus, load_training_corpus, seen_lines, training_lines
+from nmt.facts import DataFile, Facts, git_state, library_versions
+from nmt.lines import TextPairs, check_pairs, file_digest, read_pairs
 from nmt.models import build_model
 from nmt.models.base import Seq2Seq, count_parameters
 from nmt.runs import Run
@@ -90,23 +91,30 @@ def describe(prepared: Prepared) -> str:
     return "\n".join([*lines, *(f"note     {message}" for message in prepared.messages)])
 
 
-def facts(prepared: Prepared, command: list[str]) -> dict[str, Any]:
-    """What `run.json` holds: where a run comes from."""
-    train_files = prepared.config.data.train
+def facts(prepared: Prepared, command: list[str]) -> Facts:
+    """Where a run that begins now comes from."""
     total, embeddings = count_parameters(prepared.model)
-    return {
-        "command": command,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "machine": hardware.describe(prepared.device),
-        "training_text": {
-            side: {"file": str(Path(name).absolute()), "sha256": file_digest(Path(name))}
-            for side, name in (("source", train_files.source), ("target", train_files.target))
-        },
-        "training_pairs": len(prepared.corpus.kept),
-        "dropped_pairs": prepared.corpus.dropped,
-        "parameters": total,
-        "embedding_parameters": embeddings,
-    }
+    return Facts(
+        command=command,
+        started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        machine=hardware.describe(prepared.device),
+        system=hardware.describe_system(),
+        versions={"python": platform.python_version()} | library_versions(),
+        git=git_state(),
+        data={key: DataFile(file=str(path), sha256=file_digest(path)) for key, path in _data_files(prepared.config)},
+        training_pairs=len(prepared.corpus.kept),
+        dropped_pairs=prepared.corpus.dropped,
+        parameters=total,
+        embedding_parameters=embeddings,
+    )
+
+
+def _data_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """The files of [data] by their keys, those of the training text first."""
+    tests = {f"test.{name}": files for name, files in config.data.test.items()}
+    for key, files in ({"train": config.data.train, "valid": config.data.valid} | tests).items():
+        yield f"{key}.source", Path(files.source).absolute()
+        yield f"{key}.target", Path(files.target).absolute()
 
 
 def target_word_counts(config: Config) -> dict[str, int]:
@@ -114,12 +122,13 @@ def target_word_counts(config: Config) -> dict[str, int]:
     return count_words(training_lines(config.data.train)[1], config.data.target_language)
 
 
-def check_training_text(run: Run, config: Config) -> None:
-    """Raise InputError unless the training text is the one that the run began with."""
-    for side, name in (("source", config.data.train.source), ("target", config.data.train.target)):
-        if file_digest(Path(name)) != run.facts()["training_text"][side]["sha256"]:
+def check_data(run: Run, config: Config, *parts: str) -> None:
+    """Raise InputError unless these parts of the config's data, as "train", are those that the run began with."""
+    data = run.facts().data
+    for key, path in _data_files(config):
+        if key.partition(".")[0] in parts and (key not in data or file_digest(path) != data[key].sha256):
             raise InputError(
-                f"{Path(name).absolute()}: has changed since {run.path.absolute()} began to train on it; "
+                f"{path}: has changed since {run.path.absolute()} began to train on it; "
                 "restore it, or give --overwrite to start anew"
             )
 

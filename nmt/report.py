@@ -9,6 +9,7 @@ from typing import Any
 from nmt import comparison
 from nmt.alignment import Matrix, Words, split_words, to_words
 from nmt.evaluation import Evaluation, TestResult
+from nmt.events import Validated
 from nmt.heatmaps import MOST_BYTES, count_weights, described, heatmap, quantised
 from nmt.page import page_text
 from nmt.systems import System
@@ -91,7 +92,7 @@ def _description(system: System) -> str:
     if not system.members:
         return f"translations from {system.path.name}"
     run = system.members[0].run
-    return f"{run.config().model.kind}, {run.facts()['parameters']:,} parameters, {system.members[0].updates:,} updates"
+    return f"{run.config().model.kind}, {run.facts().parameters:,} parameters, {system.members[0].updates:,} updates"
 
 
 def _heatmaps_of(system: System) -> dict[str, Any]:
@@ -108,18 +109,18 @@ def _translator(system: System) -> Translator | None:
     return translator if translator is not None and translator.aligns else None
 
 
-def _finite(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _finite(events: Sequence[Validated]) -> list[Validated]:
     """The validations of a training whose loss was a number: no other has a place in a chart."""
-    return [event for event in events if math.isfinite(event["loss"])]
+    return [event for event in events if math.isfinite(event.loss)]
 
 
-def _point(event: dict[str, Any]) -> dict[str, Any]:
+def _point(event: Validated) -> dict[str, Any]:
     return {
-        "update": event["update"],
-        "tokens": event.get("tokens"),  # missing in runs of before they were counted
-        "minutes": event["elapsed"] / 60,
-        "bleu": event["bleu"],
-        "loss": event["loss"],
+        "update": event.update,
+        "tokens": event.tokens,
+        "minutes": event.elapsed / 60,
+        "bleu": event.bleu,
+        "loss": event.loss,
     }
 
 

@@ -1,7 +1,7 @@
 """The run directory: self-contained, so that a trained model can be copied and used anywhere.
 
 config.toml                          every key, written out
-run.json                             versions, hardware, command, sums of the training text, what filters dropped
+run.json                             versions, hardware, command, sums of the data and of the three below
 subwords/*.model                     the SentencePiece models
 words.tsv                            how often each word stands in the training text's target
 tests/NAME.source, NAME.target       the test sets of the config, as they were when the training began
@@ -26,26 +26,22 @@ from typing import Any, Literal
 from torch import Tensor
 
 from nmt.checkpoint import load_notes, load_tensors, mean_weights, save_tensors
-from nmt.config import Config, FilePair, InputError, differences, dump_config, load_config
-from nmt.lines import TextPairs, aside_pattern, read_lines, read_pairs, write_lines
+from nmt.config import Config, FilePair, InputError, differences, dump_config, load_config, parse_json, read_json
+from nmt.events import Validated, read_events
+from nmt.facts import Facts
+from nmt.lines import TextPairs, aside_pattern, file_digest, read_lines, read_pairs, write_lines
 from nmt.models.base import Extraction
 from nmt.subwords import Subwords
 
 Checkpoint = Literal["best", "last", "average"]
 SEED_PREFIX = "seed-"  # directories of the runs of a group
 
+# What never changes after the start: run.json holds the sums. (Checkpoints hold their own, config.toml may be edited.)
+SUMMED = ("subwords/*.model", "words.tsv", "tests/*.source", "tests/*.target")
+
 # What training and evaluation write into the directory, and so all that starting anew may delete.
 OWN_FILES = (
-    *(
-        "config.toml",
-        "run.json",
-        "metrics.jsonl",
-        "words.tsv",
-        "extraction.json",
-        "subwords/*.model",
-        "tests/*.source",
-        "tests/*.target",
-    ),
+    *("config.toml", "run.json", "metrics.jsonl", "extraction.json", *SUMMED),
     *("checkpoints/*.safetensors", "evaluation/results.json", "evaluation/results.md", "evaluation/report.html"),
     *("evaluation/hypotheses/*.txt", "evaluation/curves.*", "evaluation/heatmaps/*.png", "evaluation/heatmaps/*.svg"),
 )
@@ -83,12 +79,6 @@ class Progress:
     validated: Sums = Sums()  # since the last validation
     finished: bool = False
 
-    @staticmethod
-    def of(notes: dict[str, Any]) -> "Progress":
-        """The progress that was noted as plain dictionaries."""
-        sums: dict[str, Any] = {key: Sums(**notes[key]) for key in ("reported", "validated")}
-        return Progress(**notes | sums)
-
 
 @dataclass(frozen=True)
 class Run:
@@ -125,7 +115,7 @@ class Run:
         config: Config,
         subwords: Subwords,
         tests: dict[str, TextPairs],
-        facts: dict[str, Any],
+        facts: Facts,
         word_counts: dict[str, int],
     ) -> None:
         """Lay out the directory of a new run."""
@@ -135,13 +125,16 @@ class Run:
             subwords.save(self.path / "subwords")
         except OSError as error:
             raise InputError(f"{self.path.absolute()}: cannot be written: {error.strerror}") from None
-        write_lines(self.path / "run.json", json.dumps(facts, indent=1, ensure_ascii=False).split("\n"))
         write_lines(self.path / "words.tsv", (f"{word}\t{count}" for word, count in word_counts.items()))
         write_lines(self.metrics, [])
         for name, pairs in tests.items():
             files = self._test_files(name)
             write_lines(Path(files.source), pairs.sources)
             write_lines(Path(files.target), pairs.targets)
+        own = sorted(path for pattern in SUMMED for path in self.path.glob(pattern))
+        sums = {path.relative_to(self.path).as_posix(): file_digest(path) for path in own}
+        facts = facts.model_copy(update={"sums": sums})
+        write_lines(self.path / "run.json", facts.model_dump_json(indent=1).split("\n"))
         # The last file, since it says that the run exists.
         write_lines(self.path / "config.toml", dump_config(config).split("\n"))
 
@@ -197,38 +190,44 @@ class Run:
                 f"{listed}\ngive --overwrite to start anew, or another directory with --run"
             )
 
-    def facts(self) -> dict[str, Any]:
-        """What run.json holds."""
-        try:
-            facts: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{(self.path / 'run.json').absolute()}: cannot be read: {error}") from None
-        return facts
+    def facts(self) -> Facts:
+        """Where the run comes from."""
+        return read_json(Facts, self.path / "run.json")
 
-    def word_counts(self) -> dict[str, int] | None:
-        """How often each word stands in the training text's target; None where an older run has no such file."""
-        if not (self.path / "words.tsv").exists():
-            return None
-        rows = (line.split("\t") for line in read_lines(self.path / "words.tsv"))
+    def _check_sum(self, path: Path) -> Path:
+        """The same path; raises InputError unless the file is the one that the run was made with."""
+        if self.facts().sums.get(path.relative_to(self.path).as_posix()) != file_digest(path):
+            raise InputError(
+                f"{path.absolute()}: not the file that the run was made with, by its sum in run.json; copy the run "
+                "again, or restore the file"
+            )
+        return path
+
+    def word_counts(self) -> dict[str, int]:
+        """How often each word stands in the training text's target."""
+        rows = (line.split("\t") for line in read_lines(self._check_sum(self.path / "words.tsv")))
         return {word: int(count) for word, count in rows}
 
-    def validations(self) -> list[dict[str, Any]]:
-        """The validations of the training, as `events.Validated` has them."""
-        try:
-            events = [json.loads(line) for line in read_lines(self.metrics)]
-        except ValueError as error:
-            raise InputError(f"{self.metrics.absolute()}: a line is no JSON: {error}") from None
-        return [event for event in events if event["event"] == "validated"]
+    def validations(self) -> list[Validated]:
+        """The validations of the training so far."""
+        return [event for event in read_events(self.metrics) if isinstance(event, Validated)]
 
     def tests(self) -> dict[str, TextPairs]:
         """The test sets by name."""
-        return {name: read_pairs(self._test_files(name)) for name in self.config().data.test}
+        sets = {name: self._test_files(name) for name in self.config().data.test}
+        for files in sets.values():
+            self._check_sum(Path(files.source))
+            self._check_sum(Path(files.target))
+        return {name: read_pairs(files) for name, files in sets.items()}
 
     def _test_files(self, name: str) -> FilePair:
         folder = self.path / "tests"
         return FilePair(source=str(folder / f"{name}.source"), target=str(folder / f"{name}.target"))
 
     def subwords(self) -> Subwords:
+        """The vocabularies."""
+        for path in (self.path / "subwords").glob("*.model"):
+            self._check_sum(path)
         return Subwords.load(self.path / "subwords")
 
     def remove(self) -> None:
@@ -241,7 +240,7 @@ class Run:
         """How far the training has come; nothing done where no checkpoint is written yet."""
         if not self._training.exists():
             return Progress()
-        return Progress.of(load_notes(self._training))
+        return self._progress(load_notes(self._training))
 
     def save(
         self, progress: Progress, weights: dict[str, Tensor], optimiser: dict[str, Tensor], *, best: bool, keep: int
@@ -272,7 +271,10 @@ class Run:
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
             parts[kind == "optimiser"][rest] = tensor
-        return Progress.of(notes), *parts
+        return self._progress(notes), *parts
+
+    def _progress(self, notes: dict[str, Any]) -> Progress:
+        return parse_json(Progress, json.dumps(notes), str(self._training.absolute()))
 
     def weights(self, checkpoint: Checkpoint) -> tuple[dict[str, Tensor], int, Path]:
         """A checkpoint's weights, the updates behind it, and the file (for `average`, the last) they came from."""
@@ -306,10 +308,7 @@ class Run:
         path = self.path / "extraction.json"
         if not path.exists():
             return None
-        try:
-            return Extraction(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(f"{path.absolute()}: cannot be read: {error}") from None
+        return read_json(Extraction, path)
 
     def checkpoints(self) -> int:
         """How many of the last checkpoints are there."""

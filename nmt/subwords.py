@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 from nmt.config import InputError, SubwordConfig
+from nmt.lines import written_aside
 
 # The same in every model, so that a batch can be built without asking.
 PAD, BOS, EOS, UNK, SEP = range(5)
@@ -119,10 +120,12 @@ class Subwords:
         """Write `subwords.model`, or `source.model` and `target.model`, into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.joint:
-            (folder / "subwords.model").write_bytes(self.source.model)
+            models = {"subwords": self.source.model}
         else:
-            (folder / "source.model").write_bytes(self.source.model)
-            (folder / "target.model").write_bytes(self.target.model)
+            models = {"source": self.source.model, "target": self.target.model}
+        for name, model in models.items():
+            with written_aside(folder / f"{name}.model") as file:
+                file.write(model)
 
     @staticmethod
     def load(folder: Path) -> "Subwords":

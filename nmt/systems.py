@@ -1,6 +1,5 @@
 """What is compared: runs, groups of runs and files of translations, and whether they can be compared."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +122,7 @@ def caveats(systems: Sequence[System], runs: Sequence[Member]) -> list[str]:
             notes.append(f"{system.name}: {len(system.members)} runs; texts are those of its first")
     if len({member.translator.subwords.digest() for member in runs}) > 1:
         notes.append("the runs have different subwords: compare nats a character, not perplexities")
-    if len({json.dumps(_training_text(member), sort_keys=True) for member in runs}) > 1:
+    if len({tuple(member.run.facts().training_text) for member in runs}) > 1:
         notes.append("the runs were trained on different text")
     searches = {(member.translator.search.beam_size, member.translator.search.length_penalty) for member in runs}
     if len(searches) > 1:
@@ -134,7 +133,7 @@ def caveats(systems: Sequence[System], runs: Sequence[Member]) -> list[str]:
     if max(budgets.values()) > LIKE_BUDGETS * min(budgets.values()):
         spent = ", ".join(f"{name} {clock(seconds)}" for name, seconds in budgets.items())
         notes.append(f"the runs were not trained for as long as each other: {spent}")
-    if len({member.run.facts()["machine"] for member in runs}) > 1:
+    if len({member.run.facts().machine for member in runs}) > 1:
         notes.append("the runs were trained on different machines, so their times do not compare")
     return notes
 
@@ -155,10 +154,6 @@ def _check_group(system: System) -> None:
             )
 
 
-def _training_text(member: Member) -> list[str]:
-    return [side["sha256"] for side in member.run.facts()["training_text"].values()]
-
-
 def curves(paths: Sequence[Path], over: Over) -> list[Curve]:
     """The curves of runs and of the runs of groups. Raises InputError of a run without a validation."""
     found = []
@@ -168,17 +163,17 @@ def curves(paths: Sequence[Path], over: Over) -> list[Curve]:
             events = run.validations()
             if not events:
                 raise InputError(f"{run.path.absolute()}: no validation yet, so there is no curve; train it further")
-            places = {
-                "updates": [event["update"] for event in events],
-                "tokens": [event.get("tokens", 0) for event in events],
-                "minutes": [event["elapsed"] / 60 for event in events],
+            places: dict[Over, list[float]] = {
+                "updates": [event.update for event in events],
+                "tokens": [event.tokens for event in events],
+                "minutes": [event.elapsed / 60 for event in events],
             }
             found.append(
                 Curve(
                     Run(path).name,
                     places[over],
-                    [event["bleu"] for event in events],
-                    [event["nats_per_character"] for event in events],
+                    [event.bleu for event in events],
+                    [event.nats_per_character for event in events],
                 )
             )
     return found

@@ -159,8 +159,8 @@ def runs_table(systems: Sequence[System]) -> Table:
             [
                 system.name,
                 str(len(system.members)),
-                f"{facts['parameters']:,}",
-                f"{facts['parameters'] - facts['embedding_parameters']:,}",
+                f"{facts.parameters:,}",
+                f"{facts.parameters - facts.embedding_parameters:,}",
                 f"{fmean(member.updates for member in system.members):,.0f}",
                 f"{fmean(own.update for own in progress):,.0f}",
                 clock(fmean(own.seconds for own in progress)),
@@ -182,7 +182,7 @@ def runs_table(systems: Sequence[System]) -> Table:
 
 def tokens_per_second(system: System) -> float:
     """A mean over validations: 0 of a run without one."""
-    found = [event["tokens_per_second"] for member in system.members for event in member.run.validations()]
+    found = [event.tokens_per_second for member in system.members for event in member.run.validations()]
     return fmean(found) if found else 0.0
 
 

@@ -1,6 +1,7 @@
 """The commands from end to end, as a user gives them: what they print, write, refuse, and how they go on."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -43,9 +44,10 @@ def test_a_training_leaves_a_run(place: Place) -> None:
             "weights-00000012.safetensors",
         }
         facts = run.facts()
-        assert facts["training_pairs"] == 120 and facts["training_text"]["source"]["file"] == str(
-            place.path / "train.de"
-        )
+        assert facts.training_pairs == 120 and facts.data["train.source"].file == str(place.path / "train.de")
+        assert facts.data["train.source"].sha256 == hashlib.sha256((place.path / "train.de").read_bytes()).hexdigest()
+        assert facts.versions["torch"] == torch.__version__
+        assert facts.git is None or len(facts.git.commit) == 40  # None: the code was unpacked from an archive
         happened = [json.loads(line) for line in run.metrics.read_bytes().split(b"\n")[:-1]]
         assert [(event["event"], event["update"]) for event in happened] == [
             ("validated", 5),

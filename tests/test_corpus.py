@@ -8,8 +8,8 @@ import torch
 
 from nmt import corpus as corpus_file
 from nmt.config import DataConfig, FilePair, InputError, SubwordConfig
-from nmt.corpus import TrainingCorpus, file_digest, load_training_corpus, seen_lines, training_lines
-from nmt.lines import check_pairs, read_pairs, write_lines
+from nmt.corpus import TrainingCorpus, load_training_corpus, seen_lines, training_lines
+from nmt.lines import check_pairs, file_digest, read_pairs, write_lines
 from nmt.subwords import Subwords, learn_subwords
 
 ODD = [

@@ -2,8 +2,12 @@
 
 import errno
 import json
+import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
+from io import FileIO
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +19,8 @@ from torch import Tensor
 from nmt import checkpoint as checkpoint_file
 from nmt.checkpoint import load_notes, load_tensors, load_weights, mean_weights, save_tensors, weights_of
 from nmt.config import Config, InputError, RNNConfig, SubwordConfig, parse_config
-from nmt.events import Ended, Reporter, Updated, Validated
+from nmt.events import Ended, Event, Reporter, Updated, Validated, read_events
+from nmt.facts import DataFile, Facts, Git
 from nmt.lines import TextPairs
 from nmt.models import build_model
 from nmt.runs import Checkpoint, Progress, Run, Sums
@@ -78,7 +83,8 @@ def test_a_broken_cut_or_missing_file_is_named(tmp_path: Path, monkeypatch: pyte
         "long": whole + b"\0",
         "no-tensors": b"what is this? " * 100,
         "no-notes": safetensors.torch.save(random_tensors(0)),
-        "other-notes": safetensors.torch.save(random_tensors(0), {"notes": "{"}),
+        "other-notes": safetensors.torch.save(random_tensors(0), {"nmt": "{"}),
+        "no-sums": safetensors.torch.save(random_tensors(0), {"nmt": '{"notes": "{}"}'}),
     }
     for name, content in broken.items():
         Path(name).write_bytes(content)
@@ -89,22 +95,93 @@ def test_a_broken_cut_or_missing_file_is_named(tmp_path: Path, monkeypatch: pyte
                 load(Path(name))
 
 
+def test_a_changed_byte_anywhere_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    tensors, notes = random_tensors(0), {"update": 920, "finished": False}
+    save_tensors(path, tensors, notes)
+    whole = path.read_bytes()
+    noticed = 0
+    for place in range(len(whole)):
+        for bit in (1, 0x80):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+            for load in (load_tensors, load_notes):
+                try:
+                    found = load(path)
+                except InputError as error:
+                    assert str(error).startswith(f"{path}: ")
+                    noticed += load is load_tensors
+                else:  # a byte that says nothing, or, for the notes, one of the tensors
+                    assert found == notes or (same_bits(found[0], tensors) and found[1] == notes)
+    assert noticed > 2 * 0.9 * len(whole)
+
+
+@contextmanager
+def failing(monkeypatch: pytest.MonkeyPatch, step: int, failure: BaseException) -> Iterator[list[str]]:
+    """The steps of writing that were taken, all of which but the one at `step` do what they do."""
+    taken: list[str] = []
+
+    def watched(name: str, act: Callable[..., object]) -> Callable[..., object]:
+        def acting(*arguments: object) -> object:
+            taken.append(name)
+            if len(taken) == step:
+                raise failure
+            return act(*arguments)
+
+        return acting
+
+    class File(FileIO):
+        def write(self, data: Any) -> int:
+            return watched("write", super().write)(data)  # type: ignore[return-value]
+
+        def flush(self) -> None:
+            watched("flush", super().flush)()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", lambda path, mode: File(path, mode))
+        for name in ("fsync", "replace"):
+            patched.setattr(f"os.{name}", watched(name, getattr(os, name)))
+        yield taken
+
+
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-def test_a_write_that_fails_leaves_the_old_file(
+def test_a_write_that_fails_at_any_step_leaves_a_whole_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
     path = tmp_path / "file"
     save_tensors(path, random_tensors(0), {"update": 1})
+    with failing(monkeypatch, 0, failure) as steps:
+        save_tensors(path, random_tensors(0), {"update": 1})
+    assert steps[0] == "write" and steps.index("flush") < steps.index("fsync") < steps.index("replace")
+    assert steps[-1] == "fsync"  # of the folder
+    for step in range(1, steps.index("replace") + 2):
+        with failing(monkeypatch, step, failure), pytest.raises((InputError, KeyboardInterrupt)):
+            save_tensors(path, random_tensors(1), {"update": 2})
+        tensors, notes = load_tensors(path)
+        assert same_bits(tensors, random_tensors(0)) and notes == {"update": 1}
+        assert list(tmp_path.iterdir()) == [path]
 
-    def fail(*_: object) -> None:
-        raise failure
 
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises((OSError, InputError, KeyboardInterrupt)):
-        save_tensors(path, random_tensors(1), {"update": 2})
-    tensors, notes = load_tensors(path)
-    assert same_bits(tensors, random_tensors(0)) and notes == {"update": 1}
-    assert list(tmp_path.iterdir()) == [path]
+def test_a_checkpoint_that_fails_at_any_step_leaves_one_to_go_on_from(
+    run: "Run", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with failing(monkeypatch, 0, full) as steps:
+        save(run, 5, best=True)
+    assert steps.count("replace") == 3
+    for step in range(1, len(steps) + 1):
+        before = run.load_training()[0].update
+        try:
+            with failing(monkeypatch, step, full):
+                save(run, before + 5, best=True)
+        except InputError as error:
+            assert "No space left on device" in str(error)
+        progress, weights, optimiser = run.load_training()
+        assert progress.update in (before, before + 5)
+        assert same_bits(weights, random_tensors(progress.update))
+        assert same_bits(optimiser, random_tensors(-progress.update))
+        for kind in get_args(Checkpoint):
+            run.weights(kind)
+        assert not [path for path in (run.path / "checkpoints").iterdir() if path.suffix != ".safetensors"]
 
 
 def test_the_mean_of_weights_is_their_mean(tmp_path: Path) -> None:
@@ -178,10 +255,25 @@ def subwords() -> Subwords:
     return learn_subwords(["ab ba"] * 9, ["ab b a"] * 9, SubwordConfig(vocabulary_size=16))[0]
 
 
+FACTS = Facts(
+    command=["nmt", "ü"],
+    started="2015-05-19T00:00:00+0000",
+    machine="python 3.11 · torch 2.13 · CPU, 1 thread",
+    system="Linux",
+    versions={"torch": "2.13"},
+    git=Git(commit="0" * 40, changed=[" M train.py"]),
+    data={"train.source": DataFile(file="/a/ä b", sha256="0" * 64)},
+    training_pairs=3,
+    dropped_pairs={"empty": 1},
+    parameters=12,
+    embedding_parameters=4,
+)
+
+
 @pytest.fixture
 def run(tmp_path: Path, subwords: Subwords) -> Run:
     made = Run(tmp_path / "runs" / "some")
-    made.create(config(), subwords, TESTS, {"command": ["nmt", "ü"]}, {"Haus": 3, "ü": 1})
+    made.create(config(), subwords, TESTS, FACTS, {"Haus": 3, "ü": 1})
     return made
 
 
@@ -191,7 +283,8 @@ def save(run: Run, update: int, *, best: bool = False, keep: int = 3) -> None:
 
 def test_a_run_holds_what_it_was_made_with(run: Run, subwords: Subwords) -> None:
     assert run.exists and run.name == "some"
-    assert run.config() == config() and run.facts() == {"command": ["nmt", "ü"]}
+    assert run.config() == config() and run.word_counts() == {"Haus": 3, "ü": 1}
+    assert run.facts() == FACTS.model_copy(update={"sums": run.facts().sums})
     assert run.subwords().digest() == subwords.digest()
     assert run.progress() == Progress()
     assert run.metrics.read_bytes() == b""
@@ -204,6 +297,27 @@ def test_a_run_can_be_moved(run: Run, subwords: Subwords) -> None:
     moved = Run(run.path.parent / "moved")
     assert moved.config() == config() and moved.tests() == TESTS and moved.subwords().digest() == subwords.digest()
     assert same_bits(moved.weights("best")[0], random_tensors(5)) and moved.name == "moved"
+
+
+def test_a_changed_byte_in_what_a_run_keeps_is_noticed(run: Run) -> None:
+    readers: dict[str, Callable[[], object]] = {
+        "subwords/subwords.model": run.subwords,
+        "words.tsv": run.word_counts,
+        **{f"tests/{name}.{side}": run.tests for name in TESTS for side in ("source", "target")},
+    }
+    assert set(run.facts().sums) == set(readers)
+    for name, read in readers.items():
+        path = run.path / name
+        whole = path.read_bytes()
+        for place in {0, len(whole) // 2, len(whole) - 1} if whole else set():
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+            with pytest.raises(InputError, match=f"^{re.escape(str(path))}: not the file that the run was made with"):
+                read()
+        path.write_bytes(whole[:-1] if whole else b"more")
+        with pytest.raises(InputError, match="not the file"):
+            read()
+        path.write_bytes(whole)
+        read()
 
 
 def test_where_no_run_is_an_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +334,7 @@ def test_a_directory_that_cannot_be_made_is_a_mistake(tmp_path: Path, subwords: 
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(InputError, match=f"^{re.escape(str(path))}: cannot be written"):
-            Run(path).create(config(), subwords, {}, {}, {})
+            Run(path).create(config(), subwords, {}, FACTS, {})
 
 
 def test_the_name_of_a_run_is_its_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,16 +431,40 @@ def test_removing_a_run_removes_nothing_else(run: Run) -> None:
 
 
 def test_facts_that_cannot_be_read_are_named(run: Run) -> None:
-    for content in (b"{", b"\xff"):
+    whole = json.loads((run.path / "run.json").read_bytes())
+    wrong = [whole | {"parameters": "many"}, whole | {"git": 1}, {"command": []}, [whole]]
+    for content in (b"{", b"\xff", b"", *(json.dumps(facts).encode() for facts in wrong)):
         (run.path / "run.json").write_bytes(content)
-        with pytest.raises(InputError, match=r"run\.json: cannot be read"):
+        with pytest.raises(InputError, match=rf"^{re.escape(str(run.path))}/run\.json: broken: "):
             run.facts()
     (run.path / "run.json").unlink()
-    with pytest.raises(InputError, match=r"run\.json: cannot be read"):
+    with pytest.raises(InputError, match=r"run\.json cannot be read: No such file"):
         run.facts()
 
 
 # ---- events
+
+
+def test_events_that_are_read_are_those_that_were_written(tmp_path: Path) -> None:
+    happened: list[Event] = [updated(1), replace(validated(2, "ä\u2028"), loss=float("inf")), Ended(2, "all", 3.0)]
+    reporter = Reporter(tmp_path / "metrics.jsonl", 0)
+    for event in happened:
+        reporter.write(event)
+    assert read_events(tmp_path / "metrics.jsonl") == happened
+
+
+def test_a_line_that_is_no_event_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    Reporter(path, 0).write(updated(5))
+    good = path.read_bytes()
+    for bad in (b"", b"{", b"[]", b"{}", b'{"event": ["a"]}', b'{"event": "born"}', b'{"event": "ended"}', b"\xff"):
+        path.write_bytes(good + bad + b"\n" + good)
+        for read in (read_events, lambda path: Reporter(path, 10)):
+            with pytest.raises(InputError, match=f"^{re.escape(str(path))}, line 2: broken: "):
+                read(path)
+        assert path.read_bytes() == good + bad + b"\n" + good
+    with pytest.raises(InputError, match="cannot be read"):
+        read_events(tmp_path / "none")
 
 
 def updated(update: int) -> Updated:
@@ -334,8 +472,11 @@ def updated(update: int) -> Updated:
 
 
 def validated(update: int, sample: str = "") -> Validated:
-    figures = dict.fromkeys((field.name for field in fields(Validated)), 1.0)
-    return Validated(**figures | {"update": update, "sample_source": sample, "sample_hypothesis": sample})
+    some: dict[str, Any] = {"int": 1, "float": 1.0, "float | None": None, "bool": True, "str": sample}
+    return Validated(
+        **{field.name: some[getattr(field.type, "__name__", str(field.type))] for field in fields(Validated)}
+        | {"update": update}
+    )
 
 
 def events(path: Path) -> list[dict[str, Any]]:
