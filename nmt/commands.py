@@ -92,11 +92,16 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
     if goes_on:
         run.check_same(config)
         progress = run.progress()
-        if progress.finished:
+        if progress.update > config.training.updates:
+            raise InputError(
+                f"training.updates = {config.training.updates:,}: but {run.path} has done {progress.update:,} already; "
+                "give at least as many, or --overwrite to start anew"
+            )
+        if progress.finished and training.at_end(progress, config.training):
             print(f"{run.path} is finished: {progress.update:,} updates in {clock(progress.seconds)}")
-            print(f"next: python evaluate.py {run.path}")
+            print(f"next: python evaluate.py {run.path}, or raise training.updates to train it further")
             return 0
-        preparation.check_data(run, config, "train", "valid")
+        preparation.check_data(run, config, "train", "valid", "test")
     elif not arguments.dry_run and path.resolve() == (run.path / "config.toml").resolve():
         raise InputError(f"{path.absolute()}: a new run would overwrite this file; keep your config outside of the run")
     print(f"nmt      {hardware.describe(device)}", flush=True)
@@ -107,6 +112,7 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
         print("nothing was written; without --dry-run this trains")
         return 0
     if goes_on:
+        run.keep(config)
         print(f"run      {run.path}, from update {progress.update:,} on", flush=True)
     else:
         run.remove()
@@ -118,10 +124,9 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
     except training.Interrupted as stop:
         print(f"stopped and saved in {run.path}; to go on: {command}")
         return stop.exit_code
-    figure = f"BLEU {progress.best:.1f}" if config.training.best_by == "bleu" else f"loss {-(progress.best or 0):.3f}"
-    print(f"done     {progress.update:,} updates in {clock(progress.seconds)}; ", end="")
-    mean = f", the mean of {progress.best_of} checkpoints" if progress.best_of > 1 else ""
-    print(f"best validation {figure} at update {progress.best_update:,}{mean}")
+    print(f"done     {progress.update:,} updates in {clock(progress.seconds)}; {training.best_of(progress, config)}")
+    if progress.skipped:
+        print(f"note     {progress.skipped:,} of them were skipped: see the events named skipped in {run.metrics}")
     print(f"next     python evaluate.py {run.path}\n", flush=True)
     return 0
 
@@ -194,7 +199,7 @@ def diff(arguments: argparse.Namespace) -> int:
     from nmt.runs import members_of
 
     first, second = (members_of(path)[0] for path in arguments.runs)
-    for line in differences(first.config(), second.config()):
+    for line in differences(first.config(), second.config()).values():
         print(line)
     if first.facts().training_text != second.facts().training_text:
         warn("their training text differs, too: see data in their run.json")

@@ -323,14 +323,14 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def differences(old: Config, new: Config) -> list[str]:
-    """Sentences `key: old → new`, one for each key in which two configs differ."""
+def differences(old: Config, new: Config) -> dict[str, str]:
+    """`key: old → new`, by key, for each in which two configs differ."""
     before, after = _flatten(old.model_dump(mode="json")), _flatten(new.model_dump(mode="json"))
-    return [
-        f"{key}: {json.dumps(before.get(key))} → {json.dumps(after.get(key))}"
+    return {
+        key: f"{key}: {json.dumps(before.get(key))} → {json.dumps(after.get(key))}"
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
-    ]
+    }
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

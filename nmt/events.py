@@ -32,7 +32,7 @@ class Validated:
     update: int
     epoch: int
     tokens: int  # real target tokens trained on so far
-    training_loss: float  # nats a target token since the last validation, smoothed
+    training_loss: float  # nats a target token since the last validation, smoothed; NaN: no update but skipped ones
     loss: float  # nats a target token of the validation set, unsmoothed, </s> counted
     perplexity: float  # exp of it
     nats_per_character: float  # nats of the validation set over characters of its references
@@ -51,6 +51,14 @@ class Validated:
     sample_source: str
     sample_hypothesis: str
     sample_reference: str
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An update that changed nothing, as its loss or gradient was not finite."""
+
+    update: int
+    lines: list[int]  # of its pairs in the training text, from 1
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ class Ended:
     seconds: float
 
 
-Event = Updated | Validated | Warned | Averaged | Ended
+Event = Updated | Skipped | Validated | Warned | Averaged | Ended
 
 HEADER = " update  epoch    loss  valid ppl    BLEU   tok/s        lr  elapsed     left"
 

@@ -7,7 +7,7 @@ import platform
 import resource
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,10 @@ import torch
 from torch import Tensor
 
 from nmt.config import InputError
+
+# Where Linux tells of memory: the machine's, a container's limit, this process's.
+MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+STATUS, RESET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 # Workers wait for Python's lock: two of them on two cores a seventh of the time. For many cores this is a guess.
 MOST_WORKERS = 8
@@ -120,6 +124,52 @@ def autocast(
 def length_multiple(device: torch.device) -> int:
     """What lengths of batches are best a multiple of: on a GPU rows of 16 bytes suit products and attention's masks."""
     return 8 if device.type == "cuda" else 1
+
+
+def waits_for_reading(device: torch.device) -> bool:
+    """Whether reading a number from the device makes it wait: then it is done now and then."""
+    return device.type == "cuda"
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an operation failed as its device had no memory left for it."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)  # on a CPU
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that this process can still take, in a container too; None where the system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = []
+    if MEMINFO.exists():
+        free.append(_field(MEMINFO, "MemAvailable"))
+    limit, used = CGROUP / "memory.max", CGROUP / "memory.current"
+    if limit.exists() and limit.read_text().strip() != "max":
+        free.append(int(limit.read_text()) - int(used.read_text()))
+    return min(free, default=None)
+
+
+def memory_of(act: Callable[[], object], device: torch.device) -> int | None:
+    """The most memory, in bytes, that `act` held beyond what was held before; None where the system does not tell."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        act()
+        return int(torch.cuda.max_memory_allocated(device)) - before
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)  # what is kept for later counts as held
+    try:
+        RESET_PEAK.write_text("5")
+    except OSError:
+        return None
+    before = _field(STATUS, "VmRSS")
+    act()
+    return max(0, _field(STATUS, "VmHWM") - before)
+
+
+def _field(path: Path, name: str) -> int:
+    """Bytes of a field that Linux gives in kB."""
+    return next(int(line.split()[1]) * 1024 for line in path.read_text().split("\n") if line.startswith(f"{name}:"))
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -36,6 +36,13 @@ from nmt.subwords import Subwords
 Checkpoint = Literal["best", "last", "average"]
 SEED_PREFIX = "seed-"  # directories of the runs of a group
 
+# Keys that may change when a training goes on: what was done so far would have been the same with another value, or,
+# for accumulation, the same but for rounding and dropout's draws, and it is what helps where memory runs out.
+FREE_KEYS = {
+    *("training.updates", "training.validation_interval", "training.patience", "training.average_last"),
+    *("training.accumulation", "search.max_tokens"),
+}
+
 # What never changes after the start: run.json holds the sums. (Checkpoints hold their own, config.toml may be edited.)
 SUMMED = ("subwords/*.model", "words.tsv", "tests/*.source", "tests/*.target")
 
@@ -54,7 +61,7 @@ class Sums:
     loss: float = 0.0  # nats, smoothed
     norm: float = 0.0
     tokens: int = 0
-    updates: int = 0
+    updates: int = 0  # without those that were skipped
     seconds: float = 0.0
 
     def plus(self, loss: float, norm: float, tokens: int, seconds: float) -> "Sums":
@@ -77,6 +84,8 @@ class Progress:
     tokens: int = 0  # real target tokens trained on so far
     reported: Sums = Sums()  # since the last report of the training loss
     validated: Sums = Sums()  # since the last validation
+    skipped: int = 0  # updates whose loss or gradient was not finite
+    skipped_in_row: int = 0  # the last ones
     finished: bool = False
 
 
@@ -181,14 +190,28 @@ class Run:
         return load_config(self.path / "config.toml")
 
     def check_same(self, config: Config) -> None:
-        """Raise InputError, naming the keys that differ, unless the run was made with this very config."""
-        changed = differences(self.config(), config)
-        if changed:
-            listed = "\n".join(f"  {line}" for line in changed)
+        """Raise InputError, naming the keys that differ, unless the run can go on with this config.
+
+        It can where only FREE_KEYS differ, or the places of files, whose sums are another matter.
+        """
+        own = self.config()
+        changed = differences(own, config)
+        free = FREE_KEYS | ({f"data.{key}" for key in self.facts().data} & _file_keys(config))
+        if config.training.schedule == "cosine" and "training.updates" in changed:
+            free.remove("training.updates")
+            changed["training.updates"] += " (by the cosine schedule, past learning rates would have been others)"
+        refused = [line for key, line in changed.items() if key not in free]
+        if refused:
+            listed = "\n".join(f"  {line}" for line in refused)
             raise InputError(
                 f"{self.path.absolute()}: a run of another config is there; these keys differ (its → yours):\n"
                 f"{listed}\ngive --overwrite to start anew, or another directory with --run"
             )
+
+    def keep(self, config: Config) -> None:
+        """Go on with this config from now on."""
+        if config != self.config():
+            write_lines(self.path / "config.toml", dump_config(config).split("\n"))
 
     def facts(self) -> Facts:
         """Where the run comes from."""
@@ -247,7 +270,7 @@ class Run:
     ) -> None:
         """Write a checkpoint: `keep` weights are kept; the best ones where these are; all that resuming needs."""
         at = {"update": progress.update}
-        save_tensors(self._checkpoints / f"weights-{progress.update:08d}.safetensors", weights, at)
+        save_tensors(self._weights_file(progress.update), weights, at)
         if best:
             self.save_best(weights, progress.update)
         self.save_training(progress, weights, optimiser)
@@ -282,6 +305,10 @@ class Run:
         if not files:
             raise InputError(f"{self.path.absolute()}: the run has no checkpoint yet; train it further")
         path = self._checkpoints / "best.safetensors" if checkpoint == "best" else files[-1]
+        if not path.exists():
+            raise InputError(
+                f"{self.path.absolute()}: no best checkpoint, as no validation succeeded; give --checkpoint last"
+            )
         weights, notes = load_tensors(path)
         return mean_weights(files) if checkpoint == "average" else weights, notes["update"], path
 
@@ -314,8 +341,21 @@ class Run:
         """How many of the last checkpoints are there."""
         return len(self._weights_files())
 
+    def has_checkpoint(self, update: int) -> bool:
+        """Whether the weights of this update are there."""
+        return self._weights_file(update).exists()
+
+    def _weights_file(self, update: int) -> Path:
+        return self._checkpoints / f"weights-{update:08d}.safetensors"
+
     def _weights_files(self) -> list[Path]:
         return sorted(self._checkpoints.glob("weights-*.safetensors"))
+
+
+def _file_keys(config: Config) -> set[str]:
+    """The keys of [data] that name files."""
+    sets = {"train", "valid", *(f"test.{name}" for name in config.data.test)}
+    return {f"data.{name}.{side}" for name in sets for side in ("source", "target")}
 
 
 def members_of(path: Path) -> list[Run]:

@@ -150,7 +150,7 @@ def _check_group(system: System) -> None:
         if changed:
             raise InputError(
                 f"{system.path.absolute()}: its runs are no group, as {member.run.name} differs from "
-                f"{system.members[0].run.name} in {'; '.join(changed)}; name them one by one"
+                f"{system.members[0].run.name} in {'; '.join(changed.values())}; name them one by one"
             )
 
 

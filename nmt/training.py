@@ -3,9 +3,11 @@
 import math
 import signal
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -13,13 +15,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nmt.checkpoint import load_weights, weights_of
-from nmt.events import HEADER, Averaged, Ended, Reporter, Updated, Validated, Warned, mean_row, row, say
-from nmt.optimisation import Updater, learning_rate
+from nmt.config import Config, InputError, TrainingConfig
+from nmt.events import HEADER, Averaged, Ended, Reporter, Skipped, Updated, Validated, Warned, mean_row, row, say
+from nmt.hardware import is_out_of_memory, waits_for_reading
+from nmt.optimisation import Updater, learning_rate, memory_warning
 from nmt.preparation import Prepared, plan_epoch
 from nmt.runs import Progress, Run, Sums
 from nmt.validation import Validation, validate, warnings
 
 REPORT_INTERVAL = 50  # updates between two reports of the training loss in metrics.jsonl
+MOST_SKIPPED = 10  # updates in a row: a stray batch is one, weights that are past saving spoil all
 
 
 class Interrupted(Exception):
@@ -31,10 +36,18 @@ class Interrupted(Exception):
 
 
 def train(prepared: Prepared, run: Run) -> Progress:
-    """Train from where the run stands to its end; gives its progress. Raises Interrupted after Ctrl-C or SIGTERM."""
+    """Train from where the run stands to its end; gives its progress.
+
+    Raises Interrupted after Ctrl-C or SIGTERM, InputError where memory runs out or MOST_SKIPPED updates in a row were
+    skipped; all that is needed to go on is saved by then.
+    """
     progress, updater, config = run.progress(), Updater(prepared), prepared.config.training
+    warning = memory_warning(updater)
+    if warning:
+        say(f"warning  {warning}")
     if progress.update:
         progress, weights, state = run.load_training()
+        progress = replace(progress, finished=False)
         load_weights(prepared.model, weights, run.path)
         updater.load_state(state)
     loop = _Loop(updater, run, Reporter(run.metrics, progress.update), progress)
@@ -52,10 +65,26 @@ def train(prepared: Prepared, run: Run) -> Progress:
             if stop:
                 loop.interrupt()
                 raise Interrupted(stop[0])
+        if not run.has_checkpoint(loop.progress.update):  # the end is nearer than it was in an earlier sitting
+            loop.validate()
         loop.finish()
         if stop:
             raise Interrupted(stop[0])
     return loop.progress
+
+
+def at_end(progress: Progress, config: TrainingConfig) -> bool:
+    """Whether all updates are done, or no better validation came for too long."""
+    return progress.update == config.updates or 0 < config.patience <= progress.waited
+
+
+def best_of(progress: Progress, config: Config) -> str:
+    """Which validation was the best so far, for people."""
+    if progress.best is None:
+        return "no validation succeeded, so there is no best checkpoint: translate with --checkpoint last"
+    figure = f"BLEU {progress.best:.1f}" if config.training.best_by == "bleu" else f"loss {-progress.best:.3f}"
+    mean = f", the mean of {progress.best_of} checkpoints" if progress.best_of > 1 else ""
+    return f"best validation {figure} at update {progress.best_update:,}{mean}"
 
 
 def _updates(prepared: Prepared, progress: Progress) -> Iterator[tuple[Tensor, int]]:
@@ -70,6 +99,17 @@ def _updates(prepared: Prepared, progress: Progress) -> Iterator[tuple[Tensor, i
         epoch, position = epoch + 1, 0
 
 
+@dataclass(frozen=True)
+class _Unread:
+    """An update whose loss and norm may still be under way on a GPU."""
+
+    number: int
+    lines: Tensor  # of its pairs, from 0
+    loss: Tensor
+    norm: Tensor
+    tokens: int
+
+
 class _Loop:
     """A training under way: its progress, and sums since the last report and the last validation."""
 
@@ -77,62 +117,97 @@ class _Loop:
         self.updater, self.run, self.reporter, self.progress = updater, run, reporter, progress
         self.config = updater.config
         self.clock = time.perf_counter()
-        self.unread: list[tuple[Tensor, Tensor, int]] = []  # loss, norm and tokens of updates since `_read`
+        self.unread: list[_Unread] = []  # updates since `_read`
         self.unread_since = 0.0
 
     def update(self, lines: Tensor, epoch_updates: int) -> None:
         """Do the next update, on the pairs at `lines`; its epoch has so many."""
-        number = self.progress.update + 1
+        number, epoch = self.progress.update + 1, self.progress.epoch
         if not self.unread:
             self.unread_since = time.perf_counter()
-        loss, norm, tokens = self.updater.update(lines, number, self.progress.epoch)
-        self.unread.append((loss, norm, tokens))
-        if number % REPORT_INTERVAL == 0:
+        try:
+            loss, norm, tokens = self.updater.update(lines, number, epoch)
+        except InputError as error:  # of memory
             self._read()
+            self._stop("out of memory")
+            raise InputError(f"{error}\n{self.run.path} is saved at update {number - 1:,} to go on from") from error
+        self.unread.append(_Unread(number, lines, loss, norm, tokens))
+        ended = self.progress.position + 1 == epoch_updates
+        self._advance(
+            update=number,
+            epoch=epoch + ended,
+            position=0 if ended else self.progress.position + 1,
+            tokens=self.progress.tokens + tokens,
+        )
+        if number % REPORT_INTERVAL == 0 or not waits_for_reading(self.updater.prepared.device):
+            self._read()
+        if number % REPORT_INTERVAL == 0:
             reported = self.progress.reported
-            self.reporter.write(
-                Updated(
-                    update=number,
-                    epoch=self.progress.epoch,
-                    loss=reported.loss / reported.tokens,
-                    gradient_norm=reported.norm / reported.updates,
-                    learning_rate=learning_rate(self.config, number),
-                    tokens_per_second=reported.tokens / reported.seconds,
+            if reported.updates:
+                self.reporter.write(
+                    Updated(
+                        update=number,
+                        epoch=epoch,
+                        loss=reported.loss / reported.tokens,
+                        gradient_norm=reported.norm / reported.updates,
+                        learning_rate=learning_rate(self.config, number),
+                        tokens_per_second=reported.tokens / reported.seconds,
+                    )
                 )
-            )
             self._advance(reported=Sums())
-        epoch, position = self.progress.epoch, self.progress.position + 1
-        if position == epoch_updates:
-            epoch, position = epoch + 1, 0
-        self._advance(update=number, epoch=epoch, position=position, tokens=self.progress.tokens + tokens)
 
     def _read(self) -> None:
         """Add what the updates since the last time came to: now a GPU must be done with them."""
-        reported, validated = self.progress.reported, self.progress.validated
-        read = [(loss.item(), norm.item(), tokens) for loss, norm, tokens in self.unread]
+        at = self.progress
+        reported, validated, skipped, in_row = at.reported, at.validated, at.skipped, at.skipped_in_row
+        read = [(update, update.loss.item(), update.norm.item()) for update in self.unread]
         seconds = (time.perf_counter() - self.unread_since) / max(1, len(read))
-        for loss, norm, tokens in read:
-            reported = reported.plus(loss, norm, tokens, seconds)
-            validated = validated.plus(loss, norm, tokens, seconds)
         self.unread = []
-        self._advance(reported=reported, validated=validated)
+        for update, loss, norm in read:
+            if math.isfinite(loss) and math.isfinite(norm):
+                reported = reported.plus(loss, norm, update.tokens, seconds)
+                validated = validated.plus(loss, norm, update.tokens, seconds)
+                in_row = 0
+            else:
+                skipped, in_row = skipped + 1, in_row + 1
+                lines = sorted(update.lines.add(1).tolist())
+                self.reporter.write(Skipped(update.number, lines))
+                say(f"warning  update {update.number:,} is skipped, as its loss or gradient is not finite")
+        self._advance(reported=reported, validated=validated, skipped=skipped, skipped_in_row=in_row)
+        if in_row >= MOST_SKIPPED:
+            self._advance(skipped_in_row=0)
+            self._stop("loss or gradient not finite")
+            raise InputError(
+                f"{in_row} updates in a row were skipped, as their loss or gradient is not finite; the last of them, "
+                f"{update.number:,}, was of these lines of the training text: {', '.join(map(str, lines))}\n"
+                f"{self.run.path} is saved, with the weights of before them; the same command tries the next updates. "
+                "Look at those lines, or start anew with a lower training.learning_rate or training.clip_norm, or a "
+                "higher training.warmup_updates"
+            )
 
     @property
     def at_end(self) -> bool:
-        """Whether all updates are done, or no better validation came for too long."""
-        patience = self.config.patience
-        return self.progress.update == self.config.updates or (bool(patience) and self.progress.waited >= patience)
+        return at_end(self.progress, self.config)
 
     def validate(self) -> None:
         """Validate, save a checkpoint, report."""
         self._read()
-        at, found = self.progress, validate(self.updater.prepared)
-        self.updater.objective.train()
+        at, found = self.progress, self._validation()
+        if found is None:
+            self.run.save(
+                at,
+                weights_of(self.updater.prepared.model),
+                self.updater.state(),
+                best=False,
+                keep=self.config.average_last,
+            )
+            return
         figure = self._figure(found)
         best = at.best is None or figure > at.best
         self._advance(
             best=figure if best else at.best,
             best_update=at.update if best else at.best_update,
+            best_of=1 if best else at.best_of,
             waited=0 if best else at.waited + 1,
             validated=Sums(),
         )
@@ -141,7 +216,7 @@ class _Loop:
             update=at.update,
             epoch=at.epoch,
             tokens=at.tokens,
-            training_loss=sums.loss / sums.tokens,
+            training_loss=sums.loss / sums.tokens if sums.tokens else math.nan,
             loss=found.loss,
             perplexity=math.exp(min(found.loss, 700)),  # exp(710) overflows
             nats_per_character=found.nats_per_character,
@@ -152,7 +227,7 @@ class _Loop:
             attention_to_end=found.attention.to_end if found.attention else None,
             best=best,
             learning_rate=learning_rate(self.config, at.update),
-            tokens_per_second=sums.tokens / sums.seconds,
+            tokens_per_second=sums.tokens / sums.seconds if sums.tokens else 0.0,
             elapsed=self.progress.seconds,
             remaining=self.progress.seconds / at.update * (self.config.updates - at.update),
             sample_source=found.sample_source,
@@ -168,6 +243,23 @@ class _Loop:
             self.reporter.write(Warned(event.update, message))
             say(f"warning  {message}")
 
+    def _validation(self) -> Validation | None:
+        """A validation of the model as it is; None, with a warning, where it fails, since training can go on."""
+        try:
+            return validate(self.updater.prepared)
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            cure = ": lower search.max_tokens" if is_out_of_memory(error) else ""
+            message = (
+                f"the validation failed{cure}: {type(error).__name__}: {error} ({Path(where.filename).name}, line "
+                f"{where.lineno}); the weights are saved, and training goes on"
+            )
+            self.reporter.write(Warned(self.progress.update, message))
+            say(f"warning  {message}")
+            return None
+        finally:
+            self.updater.objective.train()
+
     def finish(self) -> None:
         """Validate the mean of the last checkpoints, which is the best where it is better, and mark the run's end."""
         model, at = self.updater.prepared.model, self.progress
@@ -176,29 +268,33 @@ class _Loop:
         if checkpoints > 1:
             mean, _, path = self.run.weights("average")
             load_weights(model, mean, path)
-            found = validate(self.updater.prepared)
-            figure = self._figure(found)
-            best = at.best is None or figure > at.best
-            event = Averaged(
-                update=at.update,
-                checkpoints=checkpoints,
-                loss=found.loss,
-                perplexity=math.exp(min(found.loss, 700)),
-                nats_per_character=found.nats_per_character,
-                bleu=found.bleu.value,
-                best=best,
-            )
-            self.reporter.write(event)
-            say(mean_row(event))
-            if best:
-                self.run.save_best(weights_of(model), at.update)
-                self._advance(best=figure, best_update=at.update, best_of=checkpoints)
+            found = self._validation()
+            if found is not None:
+                self._report_mean(found, checkpoints)
             load_weights(model, last, path)
         self._advance(finished=True)
         self.run.save_training(self.progress, last, self.updater.state())
         patience = f"no better validation in {at.waited}"
         reason = "all updates done" if at.update == self.config.updates else patience
         self.reporter.write(Ended(at.update, reason, self.progress.seconds))
+
+    def _report_mean(self, found: Validation, checkpoints: int) -> None:
+        """Report the validation of the mean of checkpoints, and save it where it is the best."""
+        at, figure = self.progress, self._figure(found)
+        event = Averaged(
+            update=at.update,
+            checkpoints=checkpoints,
+            loss=found.loss,
+            perplexity=math.exp(min(found.loss, 700)),
+            nats_per_character=found.nats_per_character,
+            bleu=found.bleu.value,
+            best=at.best is None or figure > at.best,
+        )
+        self.reporter.write(event)
+        say(mean_row(event))
+        if event.best:
+            self.run.save_best(weights_of(self.updater.prepared.model), at.update)
+            self._advance(best=figure, best_update=at.update, best_of=checkpoints)
 
     def _figure(self, found: Validation) -> float:
         """What the best checkpoint has most of."""
@@ -207,8 +303,11 @@ class _Loop:
     def interrupt(self) -> None:
         """Save so that the same command goes on from here."""
         self._read()
+        self._stop("interrupted")
+
+    def _stop(self, reason: str) -> None:
         self.run.save_training(self.progress, weights_of(self.updater.prepared.model), self.updater.state())
-        self.reporter.write(Ended(self.progress.update, "interrupted", self.progress.seconds))
+        self.reporter.write(Ended(self.progress.update, reason, self.progress.seconds))
 
     def _advance(self, **changes: Any) -> None:
         now = time.perf_counter()

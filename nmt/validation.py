@@ -92,9 +92,9 @@ def warnings(event: Validated, config: TrainingConfig) -> list[str]:
     All but the first wait for twice the warm-up and for EARLY tokens, and their bounds are far from what sound
     trainings show by then: an untrained model loops, too.
     """
-    if not (math.isfinite(event.training_loss) and math.isfinite(event.loss)):
+    if not math.isfinite(event.loss):
         return [
-            "the loss is not a finite number, so the weights are lost: lower training.learning_rate or "
+            "the validation's loss is not a finite number, so the weights are lost: lower training.learning_rate or "
             "training.clip_norm, or raise training.warmup_updates, and start anew with --overwrite"
         ]
     if event.update < 2 * config.warmup_updates or event.tokens < EARLY:

@@ -244,7 +244,7 @@ def test_what_is_dumped_parses_to_the_same(smallest: Path) -> None:
     config = parse_config(tree, "tree")
     assert config.data.test["\u2028"].target == "\u2028\u2028"
     again = parse_config(tomllib.loads(dump_config(config)), "dump")
-    assert again == config and differences(config, again) == []
+    assert again == config and differences(config, again) == {}
     assert list(again.data.test) == STRANGE
     for other in ({"kind": "rnn", "attention": "none"}, {"kind": "transformer", "norm": "post"}):
         config = parse_config({**tree, "model": other}, "tree")
@@ -268,21 +268,21 @@ def test_a_dump_writes_every_key_out(smallest: Path) -> None:
 
 def test_differences_name_the_keys(smallest: Path) -> None:
     old = load_config(smallest)
-    assert differences(old, old) == []
+    assert differences(old, old) == {}
     new = load_config(
         smallest, ["training.seed=7", "data.valid.source='ü'", "data.test.x={source='a', target='b'}", "model.heads=8"]
     )
     found = differences(old, new)
-    assert [line.partition(":")[0] for line in found] == [
+    assert list(found) == [
         "data.test.x.source",
         "data.test.x.target",
         "data.valid.source",
         "model.heads",
         "training.seed",
     ]
-    assert "training.seed: 1 → 7" in found and "model.heads: 4 → 8" in found
+    assert found["training.seed"] == "training.seed: 1 → 7" and found["model.heads"] == "model.heads: 4 → 8"
     other = load_config(smallest, ["model={kind='rnn'}"])
-    assert any(line.startswith("model.kind:") for line in differences(old, other))
+    assert "model.kind" in differences(old, other)
 
 
 def test_a_config_cannot_be_changed(smallest: Path) -> None:

@@ -345,11 +345,11 @@ def test_the_name_of_a_run_is_its_folders(tmp_path: Path, monkeypatch: pytest.Mo
 def test_another_config_is_refused_by_its_keys(run: Run) -> None:
     run.check_same(config())
     with pytest.raises(InputError) as caught:
-        run.check_same(config(seed=9, updates=7))
+        run.check_same(config(seed=9, learning_rate=0.5, updates=7))
     assert str(run.path.absolute()) in str(caught.value) and "--overwrite" in str(caught.value)
     assert re.findall(r"^  (\S+): (\S+) → (\S+)$", str(caught.value), re.MULTILINE) == [
+        ("training.learning_rate", "0.001", "0.5"),
         ("training.seed", "1", "9"),
-        ("training.updates", "10000", "7"),
     ]
 
 

@@ -61,7 +61,7 @@ def test_a_sound_training_is_not_warned_of() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"training_loss": float("nan")}, "learning_rate"),
+        ({"loss": float("nan")}, "learning_rate"),
         ({"loss": float("inf")}, "finite"),
         ({"bleu": 0.2}, "nothing is learned"),
         ({"empty": 0.2}, "20% of the translations are empty"),
