@@ -15,9 +15,9 @@ CHECKPOINTS = ("best", "last", "average")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit code: 0, 2 for a user's mistake, 128 + n when stopped by signal n.
+    """Run a command; gives the exit code: 0, 128 + n when stopped by signal n, or 2.
 
-    1 where the system refuses something, as a full disk does.
+    The last for a user's mistake, or where the system refuses something, as a full disk does.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -37,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
-        print(error, file=sys.stderr)
+        print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -211,6 +211,9 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
 
 
+TOO_DEEP = "tables or arrays are nested too deeply; a config has sections and keys, and no more than three levels"
+
+
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """The config of a TOML file, with `section.key=value` overrides set on top.
 
@@ -224,8 +227,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         raise InputError(f"{path.absolute()}: cannot be read as a config: {error}") from None
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise InputError(f"{path.absolute()}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise InputError(f"{path.absolute()}: {TOO_DEEP}") from None
     for override in overrides:
         _override(tree, override)
     return parse_config(tree, str(path))
@@ -237,7 +242,11 @@ def parse_config(tree: dict[str, Any], name: str) -> Config:
     try:
         # JSON's rules under strict: an array of TOML may be a tuple, a 1 a float; never a string a number.
         config = Config.model_validate_json(json.dumps(tree, default=str))
+    except RecursionError:
+        raise InputError(f"{name}: {TOO_DEEP}") from None
     except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":  # the one thing about JSON that Python writes
+            raise InputError(f"{name}: {TOO_DEEP}") from None
         mistakes = [_sentence(tree, item) for item in error.errors()]
         wrong = {_dotted(item["loc"]) for item in error.errors()}
     mistakes += _contradictions(tree, wrong)
@@ -344,8 +353,9 @@ def _override(tree: dict[str, Any], override: str) -> None:
     key, _, value = override.partition("=")
     parts = key.strip().split(".")
     try:
+        override.encode()  # bytes of a command line that are not UTF-8 cannot be
         [parsed] = tomllib.loads(f"value = {value}").values()  # ValueError: a line break, and another key behind it
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(
             f"{override}: {value!r} is not a TOML value (a string needs quotes of its own: '{key}=\"{value}\"')"
         ) from None

@@ -134,8 +134,11 @@ class Reporter:
     def write(self, event: Event) -> None:
         """Append an event to metrics.jsonl."""
         line = {"event": type(event).__name__.lower(), **asdict(event)}
-        with open(self._file, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        try:
+            with open(self._file, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise InputError(f"{self._file.absolute()} cannot be written: {error.strerror}.") from error
 
 
 def say(text: str) -> None:

@@ -27,7 +27,7 @@ def read_gold(path: Path, *, first: int = 0, target_first: bool = False) -> list
     for number, line in enumerate(read_lines(path), 1):
         sure, possible = set(), set()
         for item in line.split():
-            match = re.fullmatch(r"(\d+)([-p?])(\d+)", item)
+            match = re.fullmatch(r"(\d{1,9})([-p?])(\d{1,9})", item)
             if match is None:
                 raise InputError(f"{path.absolute()}, line {number}: {item!r} is no link; expected i-j, ipj or i?j")
             link = (int(match[1]) - first, int(match[3]) - first)

@@ -30,7 +30,7 @@ from nmt.config import Config, FilePair, InputError, differences, dump_config, l
 from nmt.events import Validated, read_events
 from nmt.facts import Facts
 from nmt.lines import TextPairs, aside_pattern, file_digest, read_lines, read_pairs, write_lines
-from nmt.models.base import Extraction
+from nmt.models.base import Extraction, Seq2Seq
 from nmt.subwords import Subwords
 
 Checkpoint = Literal["best", "last", "average"]
@@ -330,12 +330,19 @@ class Run:
         write_lines(self.path / "extraction.json", [json.dumps(asdict(extraction))])
         return self.path / "extraction.json"
 
-    def extraction(self) -> Extraction | None:
-        """The choice that was kept; None where none was made."""
+    def extraction(self, model: Seq2Seq) -> Extraction | None:
+        """The choice that was kept, of where to read the run's model; None where none was made."""
         path = self.path / "extraction.json"
         if not path.exists():
             return None
-        return read_json(Extraction, path)
+        kept, heads = read_json(Extraction, path), model.attention_heads
+        fits = 0 <= kept.layer < model.attention_layers and (kept.head is None or 0 <= kept.head < heads)
+        if not fits or kept.shift not in (0, 1):
+            raise InputError(
+                f"{path.absolute()}: {kept}: but the model has {model.attention_layers} layers of {heads} heads, and a "
+                "shift is 0 or 1; delete the file, and choose anew (nmt align --choose)"
+            )
+        return kept
 
     def checkpoints(self) -> int:
         """How many of the last checkpoints are there."""

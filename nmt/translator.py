@@ -61,7 +61,7 @@ class Translator:
         model = build_model(config.model, subwords.source.size, subwords.target.size, joint=subwords.joint)
         load_weights(model, weights, path)
         lay_out_for_search(model)
-        extraction = run.extraction() or model.default_extraction
+        extraction = run.extraction(model) or model.default_extraction
         aligner, taught = None, run.aligner(checkpoint, update)
         if taught is not None:
             aligner = Aligner.of(taught, path).to(device).eval()

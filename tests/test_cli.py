@@ -355,7 +355,7 @@ def test_a_full_disk_is_told(place: Place) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "nmt.cli", "keys"], env=place.environment(), stdout=full, stderr=subprocess.PIPE
         )
-    assert done.returncode == 1 and b"Traceback" not in done.stderr and done.stderr.count(b"\n") == 1
+    assert done.returncode == 2 and b"Traceback" not in done.stderr and done.stderr.count(b"\n") == 1
 
 
 def test_an_answer_comes_while_the_input_waits(place: Place) -> None:
@@ -699,6 +699,11 @@ def test_damaged_runs_are_told(place: Place, tmp_path: Path, give: Any) -> None:
         shutil.copytree(place.path / "runs" / "rnn", run)
         (run / name).write_bytes(content)
         refused(give("translate", str(run)), run)
+    for reading in ({"layer": 2}, {"layer": -1}, {"layer": 0, "head": 2}, {"layer": 0, "shift": 2}, {"layer": "a"}, []):
+        run = tmp_path / "transformer"
+        shutil.copytree(place.path / "runs" / "transformer", run, dirs_exist_ok=True)
+        (run / "extraction.json").write_text(json.dumps(reading))
+        refused(give("align", str(run), "--source", "plain.de"), run / "extraction.json")
     other = tmp_path / "other"
     shutil.copytree(place.path / "runs" / "rnn", other)
     shutil.copy(place.path / "runs" / "plain" / "checkpoints" / "best.safetensors", other / "checkpoints")

@@ -1,6 +1,7 @@
 """The loop: what goes wrong in it loses no training, and what changes nothing of the past may change."""
 
 import os
+import random
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from nmt.config import load_config
 from nmt.lines import read_lines, write_lines
 from nmt.preparation import Prepared, plan_epoch, prepare
 from nmt.runs import Run
+from tests.bench.kill_and_resume import kill_and_resume
 from tests.place import MODELS, refused, told
 
 
@@ -292,3 +294,11 @@ def test_a_container_s_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(hardware, "MEMINFO", tmp_path / "none")
     monkeypatch.setattr(hardware, "CGROUP", tmp_path / "none")
     assert hardware.free_memory(cpu) is None
+
+
+# ---- kills
+
+
+@pytest.mark.slow
+def test_killed_trainings_end_as_ones_left_alone(tmp_path: Path) -> None:
+    assert kill_and_resume(tmp_path, 6, random.Random(1)) == 0
