@@ -113,6 +113,9 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
         return 0
     if goes_on:
         run.keep(config)
+        began, here = run.facts().machine, hardware.describe(device)
+        if began != here:
+            print(f"note     the run began with {began}: from here on it may differ in rounding")
         print(f"run      {run.path}, from update {progress.update:,} on", flush=True)
     else:
         run.remove()

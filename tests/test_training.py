@@ -195,6 +195,15 @@ def test_the_data_may_have_moved_but_not_changed(corpus: Path, give: Any) -> Non
     assert Run(corpus / "runs" / "rnn").progress().update == 12
 
 
+def test_going_on_elsewhere_is_noted(corpus: Path, give: Any) -> None:
+    assert give("train", "rnn.toml", "training.updates=4").code == 0
+    assert "may differ" not in give("train", "rnn.toml", "training.updates=5").out
+    facts = corpus / "runs" / "rnn" / "run.json"
+    facts.write_text(facts.read_text(encoding="utf-8").replace("torch ", "torch 1"), encoding="utf-8")
+    outcome = give("train", "rnn.toml", "training.updates=6")
+    assert outcome.code == 0 and re.search(r"^note +the run began with python .* torch 1", outcome.out, re.MULTILINE)
+
+
 def test_fewer_updates_end_with_a_checkpoint_of_where_they_end(corpus: Path, give: Any) -> None:
     with each_loss(lambda number, loss: loss if number < 8 else raise_out_of_memory()):
         assert give("train", "rnn.toml").code == 2
