@@ -22,7 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale or a path holds
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments, left = parser.parse_known_args(argv)
+    if arguments.command is commands.train and not any(word.startswith("-") for word in left):
+        arguments.words += left  # keys behind an option, which argparse leaves over
+    elif left:
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
     try:
         code: int = arguments.command(arguments)
         sys.stdout.flush()

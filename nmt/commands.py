@@ -102,7 +102,9 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
             print(f"next: python evaluate.py {run.path}, or raise training.updates to train it further")
             return 0
         preparation.check_data(run, config, "train", "valid", "test")
-    elif not arguments.dry_run and path.resolve() == (run.path / "config.toml").resolve():
+    elif not (arguments.overwrite or arguments.dry_run):
+        run.check_free()
+    if not (goes_on or arguments.dry_run) and path.resolve() == (run.path / "config.toml").resolve():
         raise InputError(f"{path.absolute()}: a new run would overwrite this file; keep your config outside of the run")
     print(f"nmt      {hardware.describe(device)}", flush=True)
     prepared = preparation.prepare(config, device, run.subwords() if goes_on else None)

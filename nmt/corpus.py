@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nmt.config import DataConfig, FilePair, InputError
-from nmt.lines import check_pairs, file_digest, iterate_blocks, iterate_lines
+from nmt.lines import check_pairs, file_digest, flush, iterate_blocks, iterate_lines
 from nmt.subwords import FlatIds, Subwords
 
 CACHE_VERSION = 2  # raise it when what is cached changes for the same text and subwords
@@ -130,14 +130,20 @@ def _encoded(files: FilePair, subwords: Subwords) -> tuple[datasets.Dataset, Ten
             ) from None
         try:
             _encode_to(aside, files, subwords, name)
+            flush(aside / "pairs.arrow", aside / "lengths", aside)
             aside.rename(folder)
         except OSError as error:
             if not folder.exists():  # else another training has made the same meanwhile
                 raise InputError(f"{folder}: the encoded text cannot be written: {error.strerror}") from None
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-    rows = datasets.Dataset.from_file(str(folder / "pairs.arrow"))
-    lengths = torch.from_file(str(folder / "lengths"), size=2 * len(rows), dtype=torch.int32)  # memory-mapped
+    try:
+        rows = datasets.Dataset.from_file(str(folder / "pairs.arrow"))
+        if (folder / "lengths").stat().st_size != 2 * 4 * len(rows):
+            raise ValueError(f"lengths are not of {len(rows):,} pairs")
+        lengths = torch.from_file(str(folder / "lengths"), size=2 * len(rows), dtype=torch.int32)  # memory-mapped
+    except (OSError, RuntimeError, ValueError) as error:  # ArrowInvalid is a ValueError
+        raise InputError(f"{folder}: the encoded text there is damaged ({error}); delete it, to have it anew") from None
     return rows, lengths.view(-1, 2)
 
 

@@ -120,7 +120,7 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())  # or a power cut could leave the new name on an empty file
         aside.replace(real)
-        _flush_folder(real.parent)
+        flush(real.parent)
     except OSError as error:
         raise InputError(f"{whole} cannot be written: {error.strerror or error}.") from error
     finally:
@@ -128,14 +128,15 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
             aside.unlink()
 
 
-def _flush_folder(folder: Path) -> None:
-    """Let the names in a folder outlast a power cut, too; where its file system cannot, nothing can be done."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def flush(*paths: Path) -> None:
+    """Let files, or the names in folders, outlast a power cut; where their file system cannot, nothing can be done."""
+    for path in paths:
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def file_digest(path: Path) -> str:

@@ -210,6 +210,10 @@ class Run:
 
     def keep(self, config: Config) -> None:
         """Go on with this config from now on."""
+        try:
+            self._checkpoints.mkdir(exist_ok=True)  # its loss must not be found out hours later
+        except OSError as error:
+            raise InputError(f"{self._checkpoints.absolute()}: cannot be made: {error.strerror}") from None
         if config != self.config():
             write_lines(self.path / "config.toml", dump_config(config).split("\n"))
 
@@ -259,9 +263,22 @@ class Run:
             for path in self.path.glob(pattern):
                 path.unlink()
 
+    def check_free(self) -> None:
+        """Raise InputError where a run that begins here would delete the weights of one that has lost its config."""
+        if self._weights_files() and not self.exists:
+            raise InputError(
+                f"{self.path.absolute()}: has checkpoints, but no config.toml; restore it, give --overwrite to start "
+                "anew, or another directory with --run"
+            )
+
     def progress(self) -> Progress:
-        """How far the training has come; nothing done where no checkpoint is written yet."""
+        """How far the training has come; nothing done where it was stopped before its first update."""
         if not self._training.exists():
+            if self._weights_files():  # never written before it
+                raise InputError(
+                    f"{self._training.absolute()}: missing, so that the training cannot go on; restore it, or give "
+                    "--overwrite to start anew"
+                )
             return Progress()
         return self._progress(load_notes(self._training))
 
@@ -282,7 +299,7 @@ class Run:
         save_tensors(self._checkpoints / "best.safetensors", weights, {"update": update})
 
     def save_training(self, progress: Progress, weights: dict[str, Tensor], optimiser: dict[str, Tensor]) -> None:
-        """Write what resuming needs, and no checkpoint to translate with."""
+        """Write what resuming needs, and no checkpoint to translate with; the first time before any checkpoint."""
         tensors = {f"model.{name}": tensor for name, tensor in weights.items()}
         tensors |= {f"optimiser.{name}": tensor for name, tensor in optimiser.items()}
         save_tensors(self._training, tensors, asdict(progress))

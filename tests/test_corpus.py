@@ -1,6 +1,7 @@
 """Parallel text: pairs stay pairs, what is dropped is counted, and the cache is never stale."""
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -249,6 +250,17 @@ def test_the_cache_can_be_deleted(files: FilePair, cache: Path, encodings: list[
     for path in sorted(cache.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     assert rows(load_training_corpus(config(files), subwords)) == before and len(encodings) == 2
+
+
+@pytest.mark.parametrize("name", ["pairs.arrow", "lengths"])
+@pytest.mark.parametrize("kept", [0, 1, 100])
+def test_a_cache_that_was_cut_says_what_to_do(files: FilePair, cache: Path, name: str, kept: int) -> None:
+    subwords = learn(files)
+    load_training_corpus(config(files), subwords)
+    [folder] = cache.iterdir()
+    (folder / name).write_bytes((folder / name).read_bytes()[:kept])
+    with pytest.raises(InputError, match=f"^{re.escape(str(folder))}: .* damaged .* delete it"):
+        load_training_corpus(config(files), subwords)
 
 
 def test_an_encoding_that_fails_leaves_nothing_to_hit(

@@ -204,6 +204,22 @@ def test_going_on_elsewhere_is_noted(corpus: Path, give: Any) -> None:
     assert outcome.code == 0 and re.search(r"^note +the run began with python .* torch 1", outcome.out, re.MULTILINE)
 
 
+def test_a_run_that_lost_a_file_is_not_started_anew(corpus: Path, give: Any) -> None:
+    run = corpus / "runs" / "rnn"
+    for name in ("config.toml", "checkpoints/training.safetensors"):
+        assert give("train", "rnn.toml", "--overwrite").code == 0
+        (run / name).unlink()
+        left = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        refused(give("train", "rnn.toml"), run, Path(name).name, "--overwrite")
+        assert left == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert give("train", "rnn.toml", "--overwrite").code == 0
+
+
+def test_keys_may_stand_behind_options(corpus: Path, give: Any) -> None:
+    outcome = give("train", "--device", "cpu", "rnn.toml", "--threads", "1", "training.updates=2")
+    assert outcome.code == 0 and Run(corpus / "runs" / "rnn").progress().update == 2
+
+
 def test_fewer_updates_end_with_a_checkpoint_of_where_they_end(corpus: Path, give: Any) -> None:
     with each_loss(lambda number, loss: loss if number < 8 else raise_out_of_memory()):
         assert give("train", "rnn.toml").code == 2
