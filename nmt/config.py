@@ -190,9 +190,9 @@ class SearchConfig(Section):
         1.0, ge=0, description="a score is the log-probability over the length (with </s>) to this power"
     )
     max_length_ratio: Annotated[float, Unit("target pieces a source piece")] = Field(
-        2.0, ge=0, description="a translation is at most this times the source's length ..."
+        2.0, ge=0, le=100, description="a translation is at most this times the source's length ..."
     )
-    max_length_offset: Annotated[int, Unit("pieces")] = Field(10, ge=1, description="... plus this")
+    max_length_offset: Annotated[int, Unit("pieces")] = Field(10, ge=1, le=10_000, description="... plus this")
     max_length: Annotated[int, Unit("pieces")] = Field(
         1000, ge=1, description="longer lines are cut, with a message, when translated, scored or aligned"
     )
@@ -241,9 +241,7 @@ def parse_config(tree: dict[str, Any], name: str) -> Config:
     config, mistakes, wrong = None, [], set()
     try:
         # JSON's rules under strict: an array of TOML may be a tuple, a 1 a float; never a string a number.
-        config = Config.model_validate_json(json.dumps(tree, default=str))
-    except RecursionError:
-        raise InputError(f"{name}: {TOO_DEEP}") from None
+        config = Config.model_validate_json(_json(tree, name))
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":  # the one thing about JSON that Python writes
             raise InputError(f"{name}: {TOO_DEEP}") from None
@@ -275,6 +273,15 @@ def read_json(kind: type[Kind], path: Path) -> Kind:
     except OSError as error:
         raise InputError(f"{path.absolute()} cannot be read: {error.strerror or error}.") from None
     return parse_json(kind, text, str(path.absolute()))
+
+
+def _json(tree: dict[str, Any], name: str) -> str:
+    try:
+        return json.dumps(tree, default=lambda date: {"date": str(date)})  # what no key is
+    except RecursionError:
+        raise InputError(f"{name}: {TOO_DEEP}") from None
+    except ValueError:
+        raise InputError(f"{name}: a number has thousands of digits, more than any key can mean") from None
 
 
 def _contradictions(tree: dict[str, Any], wrong: Set[str]) -> Iterator[str]:

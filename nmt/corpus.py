@@ -91,7 +91,7 @@ def load_training_corpus(config: DataConfig, subwords: Subwords) -> TrainingCorp
         shorter, longer = lengths[start : start + LINES_A_PART].aminmax(dim=1)
         empty = shorter == 0
         too_long = ~empty & (longer > config.max_length)
-        uneven = ~empty & ~too_long & (longer > config.max_length_ratio * shorter)
+        uneven = ~empty & ~too_long & (longer.double() / shorter > config.max_length_ratio)
         for reason, found in zip(dropped, (empty, too_long, uneven), strict=True):
             dropped[reason] += int(found.sum())
         passing = (~(empty | too_long | uneven)).nonzero()[:, 0] + start

@@ -3,8 +3,9 @@
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 # Those whose version may change what a training or a score comes to.
 LIBRARIES = ("nmt", "torch", "numpy", "sentencepiece", "datasets", "pyarrow", "sacrebleu", "safetensors")
@@ -16,10 +17,14 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+# A name of a file need not be UTF-8, but JSON must.
+Name = Annotated[str, BeforeValidator(lambda name: name.encode("utf-8", "backslashreplace").decode())]
+
+
 class DataFile(Part):
     """A file of the config's [data]."""
 
-    file: str
+    file: Name
     sha256: str
 
 
@@ -33,7 +38,7 @@ class Git(Part):
 class Facts(Part):
     """What run.json holds."""
 
-    command: list[str]
+    command: list[Name]
     started: str  # ISO 8601
     machine: str  # as `hardware.describe` has it
     system: str  # operating system, processor, memory

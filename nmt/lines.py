@@ -97,9 +97,9 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     with written_aside(path) as file:
         if path.suffix == ".gz":  # no name and no time inside: the same lines give the same bytes
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as zipped:
-                zipped.writelines(map(_encode, lines))
+                zipped.writelines(_encoded(lines))
         else:
-            file.writelines(map(_encode, lines))
+            file.writelines(_encoded(lines))
 
 
 @contextmanager
@@ -234,7 +234,9 @@ def _decoded(blocks: Iterable[bytes], name: str) -> Iterator[list[str]]:
             ) from wrong
 
 
-def _encode(line: str) -> bytes:
-    if "\n" in line:
-        raise ValueError(f"a line holds a line break: {line!r}")
-    return f"{line}\n".encode()
+def _encoded(lines: Iterable[str]) -> Iterator[bytes]:
+    for number, line in enumerate(lines):
+        if "\n" in line:
+            raise ValueError(f"a line holds a line break: {line!r}")
+        mark = "\ufeff" if number == 0 and line.startswith("\ufeff") else ""  # one, which reading drops
+        yield f"{mark}{line}\n".encode()

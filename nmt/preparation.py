@@ -65,7 +65,14 @@ def prepare(config: Config, device: torch.device, subwords: Subwords | None = No
         if long:
             messages.append(f"{long:,} sources of the {name} are cut at search.max_length = {limit:,} pieces")
     torch.manual_seed(config.training.seed)
-    model = build_model(config.model, subwords.source.size, subwords.target.size, joint=subwords.joint).to(device)
+    try:
+        model = build_model(config.model, subwords.source.size, subwords.target.size, joint=subwords.joint).to(device)
+    except (RuntimeError, MemoryError) as error:
+        if not hardware.is_out_of_memory(error):
+            raise
+        raise InputError("the model alone does not fit into memory: lower the sizes and layers in [model]") from error
+    if Path(config.data.train.source).samefile(config.data.train.target):
+        messages.append("source and target of the training text are the same file, so the model will learn to copy")
     return Prepared(
         config, subwords, corpus, valid, dict(zip(config.data.test, tests, strict=True)), device, model, messages
     )

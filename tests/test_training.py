@@ -295,6 +295,16 @@ def test_memory_that_will_not_do_is_told_before_it_is_tried(
     assert weights_at_end(one) == weights_at_end(other) and told(one.metrics) == told(other.metrics)
 
 
+def test_a_model_that_does_not_fit_into_memory_is_refused(corpus: Path, give: Any) -> None:
+    refused(give("train", "transformer.toml", "model.size=10000000"), "does not fit into memory", "[model]")
+    assert not (corpus / "runs" / "transformer" / "config.toml").exists()
+
+
+def test_one_file_on_both_sides_is_noted(corpus: Path, give: Any) -> None:
+    outcome = give("train", "rnn.toml", "data.train.target='train.de'", "--dry-run")
+    assert outcome.code == 0 and "are the same file" in outcome.out
+
+
 def test_memory_is_measured_while_it_is_held() -> None:
     cpu, size = torch.device("cpu"), 200 * 2**20
     taken = hardware.memory_of(lambda: torch.ones(size, dtype=torch.uint8), cpu)
