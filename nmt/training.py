@@ -38,8 +38,8 @@ class Interrupted(Exception):
 def train(prepared: Prepared, run: Run) -> Progress:
     """Train from where the run stands to its end; gives its progress.
 
-    Raises Interrupted after Ctrl-C or SIGTERM, InputError where memory runs out or MOST_SKIPPED updates in a row were
-    skipped; all that is needed to go on is saved by then.
+    Raises Interrupted after Ctrl-C, SIGTERM or SIGHUP, InputError where memory runs out or MOST_SKIPPED updates in a
+    row were skipped; all that is needed to go on is saved by then.
     """
     progress, updater, config = run.progress(), Updater(prepared), prepared.config.training
     warning = memory_warning(updater)
@@ -58,7 +58,8 @@ def train(prepared: Prepared, run: Run) -> Progress:
         say(HEADER)
         for lines, epoch_updates in [] if loop.at_end else _updates(prepared, progress):
             loop.update(lines, epoch_updates)
-            bar.update()
+            if not stop:  # else the terminal may be gone
+                bar.update()
             done = loop.progress.update
             if done == config.updates or done % config.validation_interval == 0:
                 loop.validate()
@@ -319,7 +320,7 @@ class _Loop:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """A list that SIGINT or SIGTERM adds itself to; a second SIGINT stops at once."""
+    """A list that SIGINT, SIGTERM or SIGHUP adds itself to; a second SIGINT stops at once. `nohup` is left in force."""
     received: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
@@ -327,7 +328,10 @@ def _stop_signals() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield received
     finally:

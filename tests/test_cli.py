@@ -152,7 +152,9 @@ def stop_at(patch: pytest.MonkeyPatch, update: int, number: int = signal.SIGINT,
     patch.setattr(optimisation.Updater, "update", stopping)
 
 
-@pytest.mark.parametrize(("name", "number"), [("rnn", signal.SIGINT), ("transformer", signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("name", "number"), [("rnn", signal.SIGINT), ("transformer", signal.SIGTERM), ("plain", signal.SIGHUP)]
+)
 def test_an_interrupted_training_ends_as_an_unbroken_one(corpus: Path, give: Any, name: str, number: int) -> None:
     command = ["train", f"{name}.toml", "--device", "cpu"]
     handlers = [signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)]
