@@ -53,7 +53,7 @@ def _notes(header: dict[str, str]) -> dict[str, Any]:
 
 def _check(written: str, read: str) -> None:
     if written != read:
-        raise ValueError("its bytes are not those that were written, by their sum; copy it again, or restore it")
+        raise ValueError("its bytes are not those that were written, by their sum")
 
 
 def _sum_of_text(text: str) -> str:
@@ -76,7 +76,9 @@ def _reading(path: Path) -> Iterator[Any]:
     except FileNotFoundError:
         raise InputError(f"{path.absolute()}: no such checkpoint") from None
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path.absolute()}: not a checkpoint of nmt, or a broken one: {error}") from None
+        raise InputError(
+            f"{path.absolute()}: not a checkpoint of nmt, or a broken one, to restore or delete: {error}"
+        ) from None
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

@@ -7,10 +7,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from nmt import align_commands, commands
 from nmt.config import InputError
 
+MOST = 10_000  # threads, hypotheses, seeds, pictures: more are a slip of the hand, and some would overflow
 CHECKPOINTS = ("best", "last", "average")
 
 
@@ -19,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     The last for a user's mistake, or where the system refuses something, as a full disk does.
     """
+    # What was closed at the start (`>&-`) is None: nobody is there to read it.
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale or a path holds
@@ -45,6 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -260,8 +268,8 @@ def _count(text: str, least: int = 1) -> int:
         number = int(text)
     except ValueError:
         number = least - 1
-    if number < least:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number, at least {least}")
+    if not least <= number <= MOST:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number from {least} to {MOST:,}")
     return number
 
 

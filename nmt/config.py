@@ -68,7 +68,7 @@ class SubwordConfig(Section):
 
     kind: Literal["unigram", "bpe"] = Field("unigram", description="how pieces are learned")
     vocabulary_size: Annotated[int, Unit("pieces a model")] = Field(
-        8000, ge=16, description="shrinks, with a message, where the text is too small for it"
+        8000, ge=16, le=10_000_000, description="shrinks, with a message, where the text is too small for it"
     )
     joint: bool = Field(True, description="one model for both languages (true) or one a side (false)")
     character_coverage: Annotated[float, Unit("share of the text's characters")] = Field(
@@ -137,7 +137,7 @@ class TrainingConfig(Section):
     """How the model is trained."""
 
     seed: int = Field(1, ge=0, lt=2**31, description="first weights, order of pairs and dropout follow from it")
-    updates: Annotated[int, Unit("updates")] = Field(10_000, ge=1, description="when the training ends")
+    updates: Annotated[int, Unit("updates")] = Field(10_000, ge=1, le=10**9, description="when the training ends")
     max_tokens: Annotated[int, Unit("padded tokens, rows × the longer side, <s> and </s> counted")] = Field(
         4096, ge=8, description="size of a whole update"
     )
@@ -185,7 +185,7 @@ class TrainingConfig(Section):
 class SearchConfig(Section):
     """How translations are searched, in validation and afterwards."""
 
-    beam_size: Annotated[int, Unit("hypotheses")] = Field(5, ge=1, description="1 is greedy search")
+    beam_size: Annotated[int, Unit("hypotheses")] = Field(5, ge=1, le=10_000, description="1 is greedy search")
     length_penalty: float = Field(
         1.0, ge=0, description="a score is the log-probability over the length (with </s>) to this power"
     )

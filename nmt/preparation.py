@@ -41,6 +41,9 @@ class Prepared:
 
 def prepare(config: Config, device: torch.device, subwords: Subwords | None = None) -> Prepared:
     """Data read and checked, subwords learned (unless given), an untrained model built."""
+    for key, path in _data_files(config):
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be read once, and then be waited for
+            raise InputError(f"data.{key}: {path} is no plain file, but it is read several times; write it to one")
     check_pairs(config.data.train)
     # The test sets too: an error now, not after hours.
     files = {"validation set": config.data.valid} | {f"test set {name}": own for name, own in config.data.test.items()}

@@ -324,7 +324,8 @@ class Run:
         path = self._checkpoints / "best.safetensors" if checkpoint == "best" else files[-1]
         if not path.exists():
             raise InputError(
-                f"{self.path.absolute()}: no best checkpoint, as no validation succeeded; give --checkpoint last"
+                f"{self.path.absolute()}: no best checkpoint, as no validation succeeded or it was deleted; give "
+                "--checkpoint last"
             )
         weights, notes = load_tensors(path)
         return mean_weights(files) if checkpoint == "average" else weights, notes["update"], path

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU, CHRF
 from sacrebleu.metrics.base import Metric
+from sacrebleu.metrics.bleu import BLEUScore
+from sacrebleu.metrics.chrf import CHRFScore
 from sacrebleu.significance import PairedTest, Result
 
 from nmt.config import InputError
@@ -56,14 +58,14 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], language: str) ->
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
     """Corpus chrF++ (Popović 2017)."""
     _check(hypotheses, references)
-    metric = CHRF(word_order=2)
+    metric = _Chrf(word_order=2)
     result = metric.corpus_score(list(hypotheses), [list(references)])
     return Score(result.score, str(metric.get_signature()))
 
 
 def sentence_scores(hypotheses: Sequence[str], references: Sequence[str], language: str) -> list[tuple[float, float]]:
     """BLEU (of the n-gram orders that a sentence has) and chrF++ of each sentence."""
-    bleu_metric, chrf_metric = _bleu(language, effective_order=True), CHRF(word_order=2)
+    bleu_metric, chrf_metric = _bleu(language, effective_order=True), _Chrf(word_order=2)
     return [
         (bleu_metric.sentence_score(own, [wanted]).score, chrf_metric.sentence_score(own, [wanted]).score)
         for own, wanted in zip(hypotheses, references, strict=True)
@@ -76,6 +78,24 @@ class Intervals:
 
     bleu: float
     chrf: float
+
+
+class _Bleu(BLEU):
+    """BLEU whose scores are Python's floats all: its own interval cannot take NumPy's among them, as of bad systems."""
+
+    def _compute_score_from_stats(self, stats: list[int]) -> BLEUScore:
+        found: BLEUScore = super()._compute_score_from_stats(stats)
+        found.score = float(found.score)
+        return found
+
+
+class _Chrf(CHRF):
+    """The same of chrF++."""
+
+    def _compute_score_from_stats(self, stats: list[int]) -> CHRFScore:
+        found: CHRFScore = super()._compute_score_from_stats(stats)
+        found.score = float(found.score)
+        return found
 
 
 @dataclass(frozen=True)
@@ -98,7 +118,7 @@ def intervals(hypotheses: Sequence[str], references: Sequence[str], language: st
     """The intervals of a system's BLEU and chrF++, as `sacrebleu --confidence` gives them."""
     found = [
         metric.corpus_score(list(hypotheses), [list(references)], n_bootstrap=samples(len(references)))
-        for metric in (_bleu(language), CHRF(word_order=2))
+        for metric in (_bleu(language), _Chrf(word_order=2))
     ]
     return Intervals(*(float(score._ci) for score in found))
 
@@ -114,7 +134,7 @@ def p_values(
     named: list[tuple[str, Sequence[str]]] = [
         (str(number), list(hypotheses)) for number, hypotheses in enumerate([baseline, *others])
     ]
-    metrics: dict[str, Metric] = {"BLEU": _bleu(language), "chrF++": CHRF(word_order=2)}
+    metrics: dict[str, Metric] = {"BLEU": _bleu(language), "chrF++": _Chrf(word_order=2)}
     _, results = PairedTest(named, metrics, [list(references)], test_type="bs", n_samples=samples(len(references)))()
     columns = [cast(list[Result], column) for name, column in results.items() if name != "System"]
     found = [
@@ -226,7 +246,7 @@ def _tokeniser(language: str) -> str:
 
 def _bleu(language: str, *, effective_order: bool = False) -> BLEU:
     try:
-        return BLEU(tokenize=_tokeniser(language), effective_order=effective_order)
+        return _Bleu(tokenize=_tokeniser(language), effective_order=effective_order)
     except (ImportError, RuntimeError):  # sacreBLEU's tokenisers for Japanese and Korean are extras of it
         extra = language.lower()[:2]
         raise InputError(

@@ -243,8 +243,7 @@ class _Loop:
         say(row(event))
         say(f"         {found.sample_source}  →  {found.sample_hypothesis}")
         for message in warnings(event, self.config):
-            self.reporter.write(Warned(event.update, message))
-            say(f"warning  {message}")
+            self._warn(message)
 
     def _validation(self) -> Validation | None:
         """A validation of the model as it is; None, with a warning, where it fails, since training can go on."""
@@ -257,8 +256,7 @@ class _Loop:
                 f"the validation failed{cure}: {type(error).__name__}: {error} ({Path(where.filename).name}, line "
                 f"{where.lineno}); the weights are saved, and training goes on"
             )
-            self.reporter.write(Warned(self.progress.update, message))
-            say(f"warning  {message}")
+            self._warn(message)
             return None
         finally:
             self.updater.objective.train()
@@ -269,12 +267,16 @@ class _Loop:
         last = {name: weight.detach().clone() for name, weight in weights_of(model).items()}
         checkpoints = self.run.checkpoints()
         if checkpoints > 1:
-            mean, _, path = self.run.weights("average")
-            load_weights(model, mean, path)
-            found = self._validation()
-            if found is not None:
-                self._report_mean(found, checkpoints)
-            load_weights(model, last, path)
+            try:
+                mean, _, path = self.run.weights("average")
+            except InputError as error:  # an older checkpoint is broken, which must not keep a training from its end
+                self._warn(f"the mean of the last {checkpoints} checkpoints is left out: {error}")
+            else:
+                load_weights(model, mean, path)
+                found = self._validation()
+                if found is not None:
+                    self._report_mean(found, checkpoints)
+                load_weights(model, last, path)
         self._advance(finished=True)
         self.run.save_training(self.progress, last, self.updater.state())
         patience = f"no better validation in {at.waited}"
@@ -298,6 +300,10 @@ class _Loop:
         if event.best:
             self.run.save_best(weights_of(self.updater.prepared.model), at.update)
             self._advance(best=figure, best_update=at.update, best_of=checkpoints)
+
+    def _warn(self, message: str) -> None:
+        self.reporter.write(Warned(self.progress.update, message))
+        say(f"warning  {message}")
 
     def _figure(self, found: Validation) -> float:
         """What the best checkpoint has most of."""
@@ -324,7 +330,7 @@ def _stop_signals() -> Iterator[list[int]]:
     received: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
-        if received and number == signal.SIGINT:
+        if number == signal.SIGINT and signal.SIGINT in received:
             raise KeyboardInterrupt
         received.append(number)
 

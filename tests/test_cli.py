@@ -352,6 +352,13 @@ def test_a_reader_that_goes_away_is_no_error(place: Place, command: str) -> None
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_closed_streams_are_no_error(place: Place, closed: str) -> None:
+    command = f'"{sys.executable}" -m nmt.cli score runs/rnn --source plain.de --target plain.en {closed}>&-'
+    done = subprocess.run(["bash", "-c", command], cwd=place.path, env=place.environment(), capture_output=True)
+    assert done.returncode == 0 and done.stderr == b"" and done.stdout.count(b"\n") == (25 if closed == "2" else 0)
+
+
 def test_a_full_disk_is_told(place: Place) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(

@@ -301,7 +301,7 @@ def test_every_key_is_described_with_meaning_type_unit_default_and_bounds() -> N
     for (_, _, meaning, _), (_, field) in zip(entries, declared, strict=True):
         assert meaning == field.description
     described = {name: (default, bounds) for name, default, _, bounds in entries}
-    assert described["training.updates"] == ("10000", "integer, in updates, ≥ 1")
+    assert described["training.updates"] == ("10000", "integer, in updates, ≥ 1, ≤ 1000000000")
     assert described["training.label_smoothing"] == ("0.1", "number, in probability, ≥ 0, < 1")
     assert described["training.optimiser"] == ('"adam"', '"adam" or "adamw"')
     assert described["subwords.joint"] == ("true", "true or false")

@@ -431,7 +431,7 @@ def configs(draw: st.DrawFn) -> Config:
     }
     subwords = section(
         kind=st.sampled_from(["unigram", "bpe"]),
-        vocabulary_size=st.integers(16, 10**30),
+        vocabulary_size=st.integers(16, 10_000_000),
         joint=st.booleans(),
         character_coverage=st.floats(0.98, 1),
         sampling_alpha=POSITIVE,
@@ -447,7 +447,7 @@ def configs(draw: st.DrawFn) -> Config:
         model |= {"kind": "transformer", "heads": heads, "size": 2 * heads * draw(st.integers(1, 10**9))}
     training = section(
         seed=st.integers(0, 2**31 - 1),
-        updates=COUNTS,
+        updates=st.integers(1, 10**9),
         learning_rate=POSITIVE.filter(bool),
         betas=st.tuples(SHARES, SHARES).map(list),
         schedule=st.sampled_from(["inverse_square_root", "cosine", "constant"]),
@@ -458,7 +458,7 @@ def configs(draw: st.DrawFn) -> Config:
     training["max_tokens"] = max(8, data["max_length"] + draw(COUNTS))
     if draw(st.booleans()):
         training |= {"optimiser": "adamw", "weight_decay": draw(POSITIVE)}
-    search = section(beam_size=COUNTS, length_penalty=POSITIVE, max_length_ratio=st.floats(0, 100))
+    search = section(beam_size=st.integers(1, 10_000), length_penalty=POSITIVE, max_length_ratio=st.floats(0, 100))
     search |= section(max_length_offset=st.integers(1, 10_000))
     model |= section(dropout=SHARES, tied_embeddings=st.booleans())
     tree = {"data": data, "subwords": subwords, "model": model, "training": training, "search": search}

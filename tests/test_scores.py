@@ -117,3 +117,8 @@ def test_faults_are_counted_where_the_reference_has_none() -> None:
     assert (found.empty, found.copied, found.looping) == (1 / 7, 2 / 7, 2 / 7)
     assert scores.faults(["狗"], ["我我我我"], ["我"], "zh").looping == 1
     assert scores.faults([""], [""], [""], "en") == scores.Faults(0, 0, 0)
+
+
+def test_bad_systems_have_intervals() -> None:
+    found = scores.intervals(["the dog"] + [""] * 3 + ["cat"] * 3, ["the dog"] + ["the cat"] * 6, "en")
+    assert found.bleu >= 0 and found.chrf > 0

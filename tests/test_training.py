@@ -253,6 +253,15 @@ def test_a_validation_that_fails_does_not_end_a_training(corpus: Path, give: Any
     assert events == [("validated", 5), ("warned", 10), ("validated", 12), ("averaged", 12), ("ended", 12)]
 
 
+def test_a_broken_old_checkpoint_keeps_no_training_from_its_end(corpus: Path, give: Any) -> None:
+    assert give("train", "rnn.toml").code == 0
+    old = corpus / "runs" / "rnn" / "checkpoints" / "weights-00000012.safetensors"
+    old.write_bytes(old.read_bytes()[:-9])
+    outcome = give("train", "rnn.toml", "training.updates=14")
+    assert outcome.code == 0 and f"is left out: {old}" in outcome.out
+    assert Run(corpus / "runs" / "rnn").progress().finished
+
+
 def test_a_training_without_a_validation_says_how_to_use_it(corpus: Path, give: Any) -> None:
     def fails(prepared: Prepared) -> Any:
         raise ZeroDivisionError
@@ -299,6 +308,13 @@ def test_a_model_that_does_not_fit_into_memory_is_refused(corpus: Path, give: An
     outcome = give("train", "transformer.toml", "model.size=100000000000")
     assert outcome.code == 2 and "does not fit into memory" in outcome.error and "[model]" in outcome.error
     assert not (corpus / "runs" / "transformer" / "config.toml").exists()
+
+
+def test_a_pipe_of_training_text_is_refused(corpus: Path, give: Any) -> None:
+    os.mkfifo(corpus / "pipe")
+    for key in ("train", "valid", "test.plain"):
+        outcome = give("train", "rnn.toml", f"data.{key}.source='pipe'")
+        assert outcome.code == 2 and f"data.{key}.source: {corpus / 'pipe'} is no plain file" in outcome.error
 
 
 def test_one_file_on_both_sides_is_noted(corpus: Path, give: Any) -> None:
