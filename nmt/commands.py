@@ -114,7 +114,6 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
         print("nothing was written; without --dry-run this trains")
         return 0
     if goes_on:
-        run.keep(config)
         began, here = run.facts().machine, hardware.describe(device)
         if began != here:
             print(f"note     the run began with {began}: from here on it may differ in rounding")

@@ -50,7 +50,8 @@ def train(prepared: Prepared, run: Run) -> Progress:
         progress = replace(progress, finished=False)
         load_weights(prepared.model, weights, run.path)
         updater.load_state(state)
-    else:
+    run.keep(prepared.config)
+    if not progress.update:
         run.save_training(progress, weights_of(prepared.model), {})
     loop = _Loop(updater, run, Reporter(run.metrics, progress.update), progress)
     bar = tqdm(total=config.updates, initial=progress.update, desc=run.name, unit="update", disable=None, leave=False)

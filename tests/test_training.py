@@ -215,6 +215,20 @@ def test_a_run_that_lost_a_file_is_not_started_anew(corpus: Path, give: Any) -> 
     assert give("train", "rnn.toml", "--overwrite").code == 0
 
 
+def test_a_run_that_cannot_go_on_keeps_its_config(corpus: Path, give: Any) -> None:
+    assert give("train", "rnn.toml", "training.updates=4").code == 0
+    run = corpus / "runs" / "rnn"
+    before, broken = (run / "config.toml").read_bytes(), run / "checkpoints" / "training.safetensors"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    outcome = give("train", "rnn.toml", "training.updates=6")
+    assert outcome.code == 2 and str(broken) in outcome.error
+    assert (run / "config.toml").read_bytes() == before
+    broken.write_bytes(whole)
+    assert give("train", "rnn.toml", "training.updates=6").code == 0
+    assert Run(run).config().training.updates == 6
+
+
 def test_keys_may_stand_behind_options(corpus: Path, give: Any) -> None:
     outcome = give("train", "--device", "cpu", "rnn.toml", "--threads", "1", "training.updates=2")
     assert outcome.code == 0 and Run(corpus / "runs" / "rnn").progress().update == 2
