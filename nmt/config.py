@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -251,28 +251,6 @@ def parse_config(tree: dict[str, Any], name: str) -> Config:
     if mistakes or not config:
         raise InputError("\n".join(f"{name}: {mistake}" for mistake in mistakes))
     return config
-
-
-Kind = TypeVar("Kind")
-
-
-def parse_json(kind: type[Kind], text: str | bytes, name: str) -> Kind:
-    """What JSON holds, as a declared type. Raises InputError that names where it came from and what is not so."""
-    try:
-        return TypeAdapter(kind).validate_json(text, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{name}: broken: {f'{where}: ' if where else ''}{first['msg']}") from None
-
-
-def read_json(kind: type[Kind], path: Path) -> Kind:
-    """What a JSON file holds, as a declared type."""
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path.absolute()} cannot be read: {error.strerror or error}.") from None
-    return parse_json(kind, text, str(path.absolute()))
 
 
 def _json(tree: dict[str, Any], name: str) -> str:

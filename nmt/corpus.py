@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nmt.config import DataConfig, FilePair, InputError
-from nmt.lines import check_pairs, file_digest, flush, iterate_blocks, iterate_lines
+from nmt.lines import check_pairs, file_digest, flush, iterate_blocks, iterate_lines, read_lines, write_lines
 from nmt.subwords import FlatIds, Subwords
 
-CACHE_VERSION = 2  # raise it when what is cached changes for the same text and subwords
+CACHED = ("pairs.arrow", "lengths")  # beside them `sums`, one a line: a changed id would train on other text
+CACHE_VERSION = 3  # raise it when what is cached changes for the same text and subwords
 LINES_A_GROUP = 1_000  # encoded at a time: lines of some groups still fit the caches, which saves a fifth of the time
 GROUPS_A_BATCH = 50  # written at a time: each batch of Arrow's takes some memory where it is read
 LINES_A_PART = 1 << 16  # filtered at a time, small in memory
@@ -130,7 +131,8 @@ def _encoded(files: FilePair, subwords: Subwords) -> tuple[datasets.Dataset, Ten
             ) from None
         try:
             _encode_to(aside, files, subwords, name)
-            flush(aside / "pairs.arrow", aside / "lengths", aside)
+            write_lines(aside / "sums", _sums(aside))
+            flush(*(aside / name for name in CACHED), aside)
             aside.rename(folder)
         except OSError as error:
             if not folder.exists():  # else another training has made the same meanwhile
@@ -138,13 +140,18 @@ def _encoded(files: FilePair, subwords: Subwords) -> tuple[datasets.Dataset, Ten
         finally:
             shutil.rmtree(aside, ignore_errors=True)
     try:
-        rows = datasets.Dataset.from_file(str(folder / "pairs.arrow"))
-        if (folder / "lengths").stat().st_size != 2 * 4 * len(rows):
-            raise ValueError(f"lengths are not of {len(rows):,} pairs")
-        lengths = torch.from_file(str(folder / "lengths"), size=2 * len(rows), dtype=torch.int32)  # memory-mapped
-    except (OSError, RuntimeError, ValueError) as error:  # ArrowInvalid is a ValueError
-        raise InputError(f"{folder}: the encoded text there is damaged ({error}); delete it, to have it anew") from None
+        sound = read_lines(folder / "sums") == _sums(folder)
+    except InputError:  # a file of them is missing
+        sound = False
+    if not sound:
+        raise InputError(f"{folder}: the encoded text there is damaged; delete the folder, to have it made anew")
+    rows = datasets.Dataset.from_file(str(folder / "pairs.arrow"))
+    lengths = torch.from_file(str(folder / "lengths"), size=2 * len(rows), dtype=torch.int32)  # memory-mapped
     return rows, lengths.view(-1, 2)
+
+
+def _sums(folder: Path) -> list[str]:
+    return [file_digest(folder / name) for name in CACHED]
 
 
 def _encode_to(folder: Path, files: FilePair, subwords: Subwords, fingerprint: str) -> None:

@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
-from nmt.config import InputError, parse_json
+from nmt.config import InputError
+from nmt.declared import parse_json
 from nmt.lines import written_aside
 
 
@@ -112,11 +113,14 @@ def _events(metrics: Path) -> Iterator[tuple[bytes, Event]]:
         raise InputError(f"{metrics.absolute()} cannot be read: {error.strerror}.") from None
     for number, line in enumerate(lines, 1):
         where = f"{metrics.absolute()}, line {number:,}"
-        values = parse_json(dict[str, Any], line, where)
-        name = values.pop("event", None)
-        if not isinstance(name, str) or name not in _KINDS:
-            raise InputError(f"{where}: broken: event is {name!r}, but it is one of {', '.join(_KINDS)}")
-        yield line, parse_json(_KINDS[name], json.dumps(values), where)
+        try:
+            values = parse_json(dict[str, Any], line, where)
+            name = values.pop("event", None)
+            if not isinstance(name, str) or name not in _KINDS:
+                raise InputError(f"{where}: broken: event is {name!r}, but it is one of {', '.join(_KINDS)}")
+            yield line, parse_json(_KINDS[name], json.dumps(values), where)
+        except InputError as error:
+            raise InputError(f"{error}; restore the file, or delete that line of it") from None
 
 
 class Reporter:

@@ -26,11 +26,13 @@ from typing import Any, Literal
 from torch import Tensor
 
 from nmt.checkpoint import load_notes, load_tensors, mean_weights, save_tensors
-from nmt.config import Config, FilePair, InputError, differences, dump_config, load_config, parse_json, read_json
+from nmt.config import Config, FilePair, InputError, differences, dump_config, load_config
+from nmt.declared import parse_json, read_json
 from nmt.events import Validated, read_events
 from nmt.facts import Facts
 from nmt.lines import TextPairs, aside_pattern, file_digest, read_lines, read_pairs, write_lines
 from nmt.models.base import Extraction, Seq2Seq
+from nmt.progress import Progress
 from nmt.subwords import Subwords
 
 Checkpoint = Literal["best", "last", "average"]
@@ -52,41 +54,6 @@ OWN_FILES = (
     *("checkpoints/*.safetensors", "evaluation/results.json", "evaluation/results.md", "evaluation/report.html"),
     *("evaluation/hypotheses/*.txt", "evaluation/curves.*", "evaluation/heatmaps/*.png", "evaluation/heatmaps/*.svg"),
 )
-
-
-@dataclass(frozen=True)
-class Sums:
-    """What some updates came to, for the means that are reported of them."""
-
-    loss: float = 0.0  # nats, smoothed
-    norm: float = 0.0
-    tokens: int = 0
-    updates: int = 0  # without those that were skipped
-    seconds: float = 0.0
-
-    def plus(self, loss: float, norm: float, tokens: int, seconds: float) -> "Sums":
-        """The sums with one more update."""
-        return Sums(self.loss + loss, self.norm + norm, self.tokens + tokens, self.updates + 1, self.seconds + seconds)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a training has come: all that resuming needs beside the tensors."""
-
-    update: int = 0  # updates done
-    epoch: int = 0  # from 0
-    position: int = 0  # updates of that epoch's plan done
-    best: float | None = None  # the best validation's figure (BLEU, or minus the loss)
-    best_update: int = 0  # where it was reached
-    best_of: int = 1  # checkpoints whose mean it is
-    waited: int = 0  # validations since
-    seconds: float = 0.0  # spent so far, validations and earlier sittings included
-    tokens: int = 0  # real target tokens trained on so far
-    reported: Sums = Sums()  # since the last report of the training loss
-    validated: Sums = Sums()  # since the last validation
-    skipped: int = 0  # updates whose loss or gradient was not finite
-    skipped_in_row: int = 0  # the last ones
-    finished: bool = False
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     names = [Run(path).name for path in paths]
     if len(set(names)) < len(names):  # runs of one name in several folders
         names = [str(path).strip("/").replace("/", "-") for path in paths]
-    return names
+    return [" ".join(name.split("\n")) for name in names]  # a file's name may hold anything, a table's row may not
 
 
 def translation_files(

@@ -20,7 +20,8 @@ from nmt.events import HEADER, Averaged, Ended, Reporter, Skipped, Updated, Vali
 from nmt.hardware import is_out_of_memory, waits_for_reading
 from nmt.optimisation import Updater, learning_rate, memory_warning
 from nmt.preparation import Prepared, plan_epoch
-from nmt.runs import Progress, Run, Sums
+from nmt.progress import Progress, Sums
+from nmt.runs import Run
 from nmt.validation import Validation, validate, warnings
 
 REPORT_INTERVAL = 50  # updates between two reports of the training loss in metrics.jsonl
@@ -250,7 +251,7 @@ class _Loop:
         """A validation of the model as it is; None, with a warning, where it fails, since training can go on."""
         try:
             return validate(self.updater.prepared)
-        except Exception as error:
+        except Exception as error:  # whatever it is: updates need no validation
             where = traceback.extract_tb(error.__traceback__)[-1]
             cure = ": lower search.max_tokens" if is_out_of_memory(error) else ""
             message = (

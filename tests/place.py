@@ -20,15 +20,18 @@ MODELS = {
     "encoder_layers = 2\ndecoder_layers = 2\n",
 }
 
-CONFIG = """
+DATA = """
 [data]
 source_language = "de"
 target_language = "en"
 train = { source = "train.de", target = "train.en" }
 valid = { source = "valid.de", target = "valid.en" }
+"""
+
+CONFIG = f"""{DATA}
 [data.test]
-plain = { source = "plain.de", target = "plain.en" }
-nasty = { source = "nasty.de", target = "nasty.en" }
+plain = {{ source = "plain.de", target = "plain.en" }}
+nasty = {{ source = "nasty.de", target = "nasty.en" }}
 [subwords]
 vocabulary_size = 60
 [training]

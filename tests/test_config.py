@@ -19,19 +19,11 @@ from nmt.config import (
     load_config,
     parse_config,
 )
+from tests.place import DATA
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
-SMALLEST = """
-[data]
-source_language = "de"
-target_language = "en"
-train = { source = "train.de", target = "train.en" }
-valid = { source = "valid.de", target = "valid.en" }
-
-[model]
-kind = "transformer"
-"""
+SMALLEST = f'{DATA}[model]\nkind = "transformer"\n'
 
 
 @pytest.fixture

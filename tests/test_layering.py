@@ -6,10 +6,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "nmt"
 
 READING_ORDER = """
-    config lines hardware subwords corpus batching
+    config declared lines hardware subwords corpus batching
     models.base models.layers models.attention models.rnn models.transformer
     models.export models.ensemble models
-    loss search alignment gold hmm scores comparison plotting checkpoint aligner facts events runs translator
+    loss search alignment gold hmm scores comparison plotting checkpoint aligner facts events progress runs translator
     inspection choosing teaching
     preparation optimisation validation training systems evaluation tables page heatmaps report alignment_page
     presentation commands align_commands cli

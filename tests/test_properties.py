@@ -37,19 +37,20 @@ from nmt.config import (
     keys,
     load_config,
     parse_config,
-    parse_json,
-    read_json,
 )
 from nmt.corpus import load_training_corpus, seen_lines
+from nmt.declared import parse_json, read_json
 from nmt.events import Averaged, Ended, Event, Reporter, read_events
 from nmt.facts import DataFile, Facts, Git
 from nmt.gold import Gold, check_gold, read_gold
 from nmt.inspection import line_words
 from nmt.lines import TextPairs, check_pairs, gather_lines, iterate_lines, read_lines, read_pairs, write_lines
 from nmt.models.base import Extraction
-from nmt.runs import Progress, Run
+from nmt.progress import Progress
+from nmt.runs import Run
 from nmt.subwords import UNK, Pieces, Subwords, Vocabulary, learn_subwords
 from nmt.teaching import read_links
+from tests.place import DATA
 
 ANY = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 FEW = settings(ANY, max_examples=20)  # where an example writes many files
@@ -245,19 +246,7 @@ def test_two_files_are_pairs_or_refused_with_both_counts(folder: Path, sources: 
 
 # ---- configs
 
-SMALLEST = """
-[data]
-source_language = "de"
-target_language = "en"
-train = { source = "train.de", target = "train.en" }
-valid = { source = "valid.de", target = "valid.en" }
-
-[data.test]
-news = { source = "news.de", target = "news.en" }
-
-[model]
-kind = "transformer"
-"""
+SMALLEST = f'{DATA}[data.test]\nnews = {{ source = "news.de", target = "news.en" }}\n[model]\nkind = "transformer"\n'
 NAMES = sorted({part for key, _ in keys() for part in key.split(".")})
 KEYS = sorted({key.replace("NAME", "news") for key, _ in keys()})
 

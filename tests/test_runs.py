@@ -23,7 +23,8 @@ from nmt.events import Ended, Event, Reporter, Updated, Validated, read_events
 from nmt.facts import DataFile, Facts, Git
 from nmt.lines import TextPairs
 from nmt.models import build_model
-from nmt.runs import Checkpoint, Progress, Run, Sums
+from nmt.progress import Progress, Sums
+from nmt.runs import Checkpoint, Run
 from nmt.subwords import Subwords, learn_subwords
 from tests.conftest import CONFIGS, VOCABULARY, make_model
 
@@ -131,7 +132,9 @@ def failing(monkeypatch: pytest.MonkeyPatch, step: int, failure: BaseException) 
 
     class File(FileIO):
         def write(self, data: Any) -> int:
-            return watched("write", super().write)(data)  # type: ignore[return-value]
+            written = watched("write", super().write)(data)
+            assert isinstance(written, int)
+            return written
 
         def flush(self) -> None:
             watched("flush", super().flush)()

@@ -337,7 +337,7 @@ def fuzz(folder: Path, inputs: int, seconds: float, seed: int, chosen: list[str]
             except InputError as error:
                 assert str(error).strip() and "Traceback" not in str(error), error
                 counts["refused"] += 1
-            except Exception:
+            except Exception:  # any other than InputError is a find
                 counts["failed"] += 1
                 (kept / f"{name}-{number}").write_bytes(data)
                 (kept / f"{name}-{number}.traceback").write_text(traceback.format_exc())
