@@ -144,7 +144,7 @@ def _load(arguments: argparse.Namespace, run: Path) -> "Translator":
     from nmt.alignment import Least
 
     threshold = None if arguments.threshold is None else Least(arguments.threshold)
-    return replace(load_translator(arguments, run), threshold=threshold)
+    return replace(load_translator(arguments, run, aligns=True), threshold=threshold)
 
 
 def _check_aligns(translator: "Translator", run: Path) -> None:

@@ -155,8 +155,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def load_translator(arguments: argparse.Namespace, *paths: Path) -> "Translator":
-    """The translator of a run, or of several as an ensemble, on the device that is asked for."""
+def load_translator(arguments: argparse.Namespace, *paths: Path, aligns: bool = False) -> "Translator":
+    """The translator of a run, or of several as an ensemble, on the device that is asked for.
+
+    aligns: whether it can be asked for alignments; else what they are read from may be broken.
+    """
     from nmt import hardware
     from nmt.runs import Run
     from nmt.translator import Translator
@@ -164,7 +167,7 @@ def load_translator(arguments: argparse.Namespace, *paths: Path) -> "Translator"
     hardware.set_up(arguments.threads)
     runs, device = list(map(Run, paths)), hardware.choose_device(arguments.device)
     if len(runs) == 1:
-        return Translator.load(runs[0], arguments.checkpoint, device, warn)
+        return Translator.load(runs[0], arguments.checkpoint, device, warn, aligns=aligns)
     return Translator.load_ensemble(runs, arguments.checkpoint, device, warn)
 
 
@@ -231,7 +234,9 @@ def export(arguments: argparse.Namespace) -> int:
     from nmt.runs import Run
     from nmt.translator import Translator
 
-    translator = Translator.load(Run(arguments.run), arguments.checkpoint, hardware.choose_device("cpu"), warn=warn)
+    translator = Translator.load(
+        Run(arguments.run), arguments.checkpoint, hardware.choose_device("cpu"), warn, aligns=False
+    )
     print(export_ctranslate2(translator.model, translator.subwords, translator.search, arguments.folder))
     return 0
 

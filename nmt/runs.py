@@ -250,20 +250,25 @@ class Run:
         return self._progress(load_notes(self._training))
 
     def save(
-        self, progress: Progress, weights: dict[str, Tensor], optimiser: dict[str, Tensor], *, best: bool, keep: int
+        self,
+        progress: Progress,
+        weights: dict[str, Tensor],
+        optimiser: dict[str, Tensor],
+        config: Config,
+        *,
+        best: bool,
     ) -> None:
-        """Write a checkpoint: `keep` weights are kept; the best ones where these are; all that resuming needs."""
-        at = {"update": progress.update}
-        save_tensors(self._weights_file(progress.update), weights, at)
+        """Write a checkpoint: the last `average_last` are kept; the best where this is it; all that resuming needs."""
+        save_tensors(self._weights_file(progress.update), weights, _notes(progress.update, config))
         if best:
-            self.save_best(weights, progress.update)
+            self.save_best(weights, progress.update, config)
         self.save_training(progress, weights, optimiser)
-        for old in self._weights_files()[:-keep]:
+        for old in self._weights_files()[: -config.training.average_last]:
             old.unlink()
 
-    def save_best(self, weights: dict[str, Tensor], update: int) -> None:
+    def save_best(self, weights: dict[str, Tensor], update: int, config: Config) -> None:
         """Write the weights that are the best so far."""
-        save_tensors(self._checkpoints / "best.safetensors", weights, {"update": update})
+        save_tensors(self._checkpoints / "best.safetensors", weights, _notes(update, config))
 
     def save_training(self, progress: Progress, weights: dict[str, Tensor], optimiser: dict[str, Tensor]) -> None:
         """Write what resuming needs, and no checkpoint to translate with; the first time before any checkpoint."""
@@ -295,6 +300,10 @@ class Run:
                 "--checkpoint last"
             )
         weights, notes = load_tensors(path)
+        if notes != _notes(notes["update"], self.config()):
+            raise InputError(
+                f"{path.absolute()}: was trained with another [model] than config.toml has; restore either"
+            )
         return mean_weights(files) if checkpoint == "average" else weights, notes["update"], path
 
     def save_aligner(self, weights: dict[str, Tensor], checkpoint: Checkpoint) -> Path:
@@ -342,6 +351,11 @@ class Run:
 
     def _weights_files(self) -> list[Path]:
         return sorted(self._checkpoints.glob("weights-*.safetensors"))
+
+
+def _notes(update: int, config: Config) -> dict[str, Any]:
+    """What is noted beside weights: another number of heads, say, would fit them and translate otherwise."""
+    return {"update": update, "model": config.model.model_dump(mode="json")}
 
 
 def _file_keys(config: Config) -> set[str]:

@@ -120,7 +120,7 @@ class _Loop:
 
     def __init__(self, updater: Updater, run: Run, reporter: Reporter, progress: Progress) -> None:
         self.updater, self.run, self.reporter, self.progress = updater, run, reporter, progress
-        self.config = updater.config
+        self.prepared, self.config = updater.prepared, updater.config
         self.clock = time.perf_counter()
         self.unread: list[_Unread] = []  # updates since `_read`
         self.unread_since = 0.0
@@ -144,7 +144,7 @@ class _Loop:
             position=0 if ended else self.progress.position + 1,
             tokens=self.progress.tokens + tokens,
         )
-        if number % REPORT_INTERVAL == 0 or not waits_for_reading(self.updater.prepared.device):
+        if number % REPORT_INTERVAL == 0 or not waits_for_reading(self.prepared.device):
             self._read()
         if number % REPORT_INTERVAL == 0:
             reported = self.progress.reported
@@ -199,13 +199,7 @@ class _Loop:
         self._read()
         at, found = self.progress, self._validation()
         if found is None:
-            self.run.save(
-                at,
-                weights_of(self.updater.prepared.model),
-                self.updater.state(),
-                best=False,
-                keep=self.config.average_last,
-            )
+            self.run.save(at, weights_of(self.prepared.model), self.updater.state(), self.prepared.config, best=False)
             return
         figure = self._figure(found)
         best = at.best is None or figure > at.best
@@ -240,8 +234,8 @@ class _Loop:
             sample_reference=found.sample_reference,
         )
         self.reporter.write(event)
-        weights = weights_of(self.updater.prepared.model)
-        self.run.save(self.progress, weights, self.updater.state(), best=best, keep=self.config.average_last)
+        weights = weights_of(self.prepared.model)
+        self.run.save(self.progress, weights, self.updater.state(), self.prepared.config, best=best)
         say(row(event))
         say(f"         {found.sample_source}  →  {found.sample_hypothesis}")
         for message in warnings(event, self.config):
@@ -250,7 +244,7 @@ class _Loop:
     def _validation(self) -> Validation | None:
         """A validation of the model as it is; None, with a warning, where it fails, since training can go on."""
         try:
-            return validate(self.updater.prepared)
+            return validate(self.prepared)
         except Exception as error:  # whatever it is: updates need no validation
             where = traceback.extract_tb(error.__traceback__)[-1]
             cure = ": lower search.max_tokens" if is_out_of_memory(error) else ""
@@ -265,7 +259,7 @@ class _Loop:
 
     def finish(self) -> None:
         """Validate the mean of the last checkpoints, which is the best where it is better, and mark the run's end."""
-        model, at = self.updater.prepared.model, self.progress
+        model, at = self.prepared.model, self.progress
         last = {name: weight.detach().clone() for name, weight in weights_of(model).items()}
         checkpoints = self.run.checkpoints()
         if checkpoints > 1:
@@ -300,7 +294,7 @@ class _Loop:
         self.reporter.write(event)
         say(mean_row(event))
         if event.best:
-            self.run.save_best(weights_of(self.updater.prepared.model), at.update)
+            self.run.save_best(weights_of(self.prepared.model), at.update, self.prepared.config)
             self._advance(best=figure, best_update=at.update, best_of=checkpoints)
 
     def _warn(self, message: str) -> None:
@@ -317,7 +311,7 @@ class _Loop:
         self._stop("interrupted")
 
     def _stop(self, reason: str) -> None:
-        self.run.save_training(self.progress, weights_of(self.updater.prepared.model), self.updater.state())
+        self.run.save_training(self.progress, weights_of(self.prepared.model), self.updater.state())
         self.reporter.write(Ended(self.progress.update, reason, self.progress.seconds))
 
     def _advance(self, **changes: Any) -> None:

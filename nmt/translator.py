@@ -54,17 +54,20 @@ class Translator:
     threshold: Least | None = None  # least weight of a link; None: as what reads them has it
 
     @staticmethod
-    def load(run: Run, checkpoint: Checkpoint, device: torch.device, warn: Callable[[str], None]) -> "Translator":
-        """The translator of a run."""
+    def load(
+        run: Run, checkpoint: Checkpoint, device: torch.device, warn: Callable[[str], None], *, aligns: bool = True
+    ) -> "Translator":
+        """The translator of a run; aligns: whether it can be asked for alignments, too."""
         config, subwords = run.config(), run.subwords()
         weights, update, path = run.weights(checkpoint)
         model = build_model(config.model, subwords.source.size, subwords.target.size, joint=subwords.joint)
         load_weights(model, weights, path)
         lay_out_for_search(model)
-        extraction = run.extraction(model) or model.default_extraction
-        aligner, taught = None, run.aligner(checkpoint, update)
-        if taught is not None:
-            aligner = Aligner.of(taught, path).to(device).eval()
+        extraction = aligner = None
+        if aligns:
+            extraction = run.extraction(model) or model.default_extraction
+            taught = run.aligner(checkpoint, update)
+            aligner = Aligner.of(taught, path).to(device).eval() if taught is not None else None
         return Translator(model.to(device).eval(), subwords, config.search, device, warn, extraction, aligner)
 
     @staticmethod
@@ -75,7 +78,7 @@ class Translator:
 
         Raises InputError where the runs differ in subwords or languages.
         """
-        members = [Translator.load(run, checkpoint, device, warn) for run in runs]
+        members = [Translator.load(run, checkpoint, device, warn, aligns=False) for run in runs]
         first, leader = members[0], runs[0].config().data
         for run, member in zip(runs, members, strict=True):
             languages, own = ((data.source_language, data.target_language) for data in (leader, run.config().data))

@@ -708,15 +708,22 @@ def test_damaged_runs_are_told(place: Place, tmp_path: Path, give: Any) -> None:
         shutil.copytree(place.path / "runs" / "rnn", run)
         (run / name).write_bytes(content)
         refused(give("translate", str(run)), run)
+    edited = tmp_path / "edited"
+    shutil.copytree(place.path / "runs" / "transformer", edited)
+    text = (edited / "config.toml").read_text(encoding="utf-8")
+    (edited / "config.toml").write_text(text.replace("heads = 2", "heads = 4"), encoding="utf-8")
+    refused(give("translate", str(edited)), edited / "checkpoints" / "best.safetensors", "another [model]")
     for reading in ({"layer": 2}, {"layer": -1}, {"layer": 0, "head": 2}, {"layer": 0, "shift": 2}, {"layer": "a"}, []):
         run = tmp_path / "transformer"
         shutil.copytree(place.path / "runs" / "transformer", run, dirs_exist_ok=True)
         (run / "extraction.json").write_text(json.dumps(reading))
         refused(give("align", str(run), "--source", "plain.de"), run / "extraction.json")
+        (run / "checkpoints" / "aligner.safetensors").write_text("broken")
+        assert give("translate", str(run), stdin=place.path / "plain.de").code == 0  # which needs neither
     other = tmp_path / "other"
     shutil.copytree(place.path / "runs" / "rnn", other)
     shutil.copy(place.path / "runs" / "plain" / "checkpoints" / "best.safetensors", other / "checkpoints")
-    refused(give("translate", str(other)), other / "checkpoints" / "best.safetensors", "does not fit")
+    refused(give("translate", str(other)), other / "checkpoints" / "best.safetensors", "another [model]")
 
 
 @pytest.mark.parametrize("checkpoint", ["best", "last", "average"])

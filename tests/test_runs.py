@@ -281,7 +281,8 @@ def run(tmp_path: Path, subwords: Subwords) -> Run:
 
 
 def save(run: Run, update: int, *, best: bool = False, keep: int = 3) -> None:
-    run.save(Progress(update=update), random_tensors(update), random_tensors(-update), best=best, keep=keep)
+    kept = config(average_last=keep)
+    run.save(Progress(update=update), random_tensors(update), random_tensors(-update), kept, best=best)
 
 
 def test_a_run_holds_what_it_was_made_with(run: Run, subwords: Subwords) -> None:
@@ -398,7 +399,7 @@ def test_all_that_resuming_needs_comes_back(run: Run) -> None:
     assert run.progress() == progress
     found, weights, optimiser = run.load_training()
     assert found == progress and same_bits(weights, random_tensors(1)) and same_bits(optimiser, random_tensors(2))
-    run.save(replace(progress, update=13, finished=True), random_tensors(3), {}, best=False, keep=1)
+    run.save(replace(progress, update=13, finished=True), random_tensors(3), {}, config(), best=False)
     found, weights, optimiser = run.load_training()
     assert found.finished and found.update == 13 and same_bits(weights, random_tensors(3)) and optimiser == {}
 
