@@ -28,11 +28,12 @@ def align(arguments: argparse.Namespace) -> int:
     sources, targets = _words_of_pairs(arguments)
     if arguments.choose:
         return _choose(arguments, translator, reverse, sources, targets)
-    wanted = (
-        gold.read_gold(arguments.gold, first=arguments.gold_first, target_first=arguments.gold_reversed)
-        if arguments.gold
-        else None
-    )
+    wanted = None
+    if arguments.gold:
+        if targets is None:
+            raise InputError("--gold: its links are of given translations; give --target FILE, too")
+        wanted = gold.read_gold(arguments.gold, first=arguments.gold_first, target_first=arguments.gold_reversed)
+        gold.check_gold(wanted, sources, targets, arguments.gold)
     if arguments.scan:
         return _scan(arguments, translator, sources, targets, wanted)
     if arguments.page:
@@ -44,7 +45,7 @@ def align(arguments: argparse.Namespace) -> int:
         found = inspection.align(translator, sources, targets, how, reverse)
     warn(f"read from: {translator.reading}" + (f"; the reverse: {reverse.reading}" if reverse else ""))
     if wanted is not None:
-        _print_worths(inspection.judge(found, wanted, arguments.gold, how))
+        _print_worths(inspection.judge(found, wanted, how))
     elif arguments.heatmaps:
         _draw(found, translator, reverse, arguments.heatmaps)
     elif arguments.format == "npz":
@@ -219,11 +220,8 @@ def _write_page(
 ) -> int:
     from nmt import inspection
     from nmt.alignment_page import MOST_PAIRS, alignment_page, page_data
-    from nmt.gold import check_gold
     from nmt.lines import write_lines
 
-    if gold is not None and len(gold) != len(sources):
-        raise InputError(f"{arguments.gold.absolute()}: {len(gold):,} lines of gold links, but {len(sources):,} pairs")
     runs, backwards = _runs_of_page(arguments, translator, reverse)
     shown, judges = sources[:MOST_PAIRS], None if gold is None else gold[:MOST_PAIRS]
     if targets is None:
@@ -232,11 +230,8 @@ def _write_page(
     else:
         translations = None
         found = inspection.align(translator, shown, targets[:MOST_PAIRS], how, reverse)
-    aligned = list(found)
-    if judges is not None:
-        check_gold(judges, [line.forward for line in aligned], arguments.gold)
     of = f"{arguments.source} and {arguments.target or f'its translations by {runs[0].name}'}"
-    data = page_data(aligned, translations, runs, backwards, judges, of, len(sources), how)
+    data = page_data(list(found), translations, runs, backwards, judges, of, len(sources), how)
     write_lines(arguments.page, alignment_page(data).split("\n"))
     print(f"page     {arguments.page}")
     return 0

@@ -4,8 +4,10 @@ import json
 import re
 import unicodedata
 import zipfile
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import IO, Literal
 
 import numpy as np
@@ -24,12 +26,13 @@ Matrix = NDArray[np.float64]
 _WORD = {"punctuation": re.compile(r"\w+(?:[-'’.,]\w+)*|[^\w\s]"), "space": re.compile(r"\S+")}
 
 SHADES = " ░▒▓█"
+MOST_WORDS = 8192  # of a line, more are left out: two such lines have a matrix of 0.5 GB
 NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
 @dataclass(frozen=True)
 class Words:
-    """A line and the words in it."""
+    """A line and the words in it, or the first of them where the line was cut."""
 
     text: str
     spans: list[Span]
@@ -131,9 +134,10 @@ def to_words(
 ) -> WordAttention:
     """Word attention of piece attention (T, S), whose last column is </s>, for the words of both lines.
 
-    Summed over the pieces of a source word, averaged over those of a target word, so that rows still sum to 1.
+    Summed over the pieces of a source word, averaged over those of a target word, so that rows still sum to 1. Words
+    behind the end of pieces that were cut are left out.
     """
-    source_words, target_words = into
+    source_words, target_words = _reached(into[0], source), _reached(into[1], target)
     into_target = membership(target, target_words.spans)  # (T, target words)
     into_source = membership(source, source_words.spans)  # (S - 1, source words)
     rows = (into_target / into_target.sum(0).clip(1e-12)).T @ weights  # (target words, S)
@@ -141,15 +145,24 @@ def to_words(
     return WordAttention(source_words, target_words, merged, least)
 
 
+def _reached(words: Words, pieces: Pieces) -> Words:
+    spans = words.spans[:MOST_WORDS]
+    return Words(words.text, spans[: bisect_left(spans, len(pieces.text), key=itemgetter(0))])
+
+
 def links(attention: WordAttention) -> set[Link]:
     """All pairs of words with the least weights of links; where none are set, of each target word the source word with
-    the most weight, unless that is `</s>`.
+    the most weight, unless that is `</s>`, or the target word has no piece, and so no weight.
     """
     weights = attention.weights
     if attention.least is not None:
         return _over(weights[:, :-1], attention.least)
     best = weights.argmax(1).tolist() if len(attention.target) else []
-    return {(source, target) for target, source in enumerate(best) if source != len(attention.source)}
+    return {
+        (source, target)
+        for target, source in enumerate(best)
+        if source != len(attention.source) and weights[target, source] > 0
+    }
 
 
 def _over(weights: Matrix, least: Least) -> set[Link]:
@@ -190,8 +203,13 @@ def combine(forward: WordAttention, backward: WordAttention, how: Combination) -
 
 
 def agreement(forward: WordAttention, backward: WordAttention) -> Matrix:
-    """(target words, source words) the geometric mean of the weights of two directions, `</s>` left out."""
-    return np.asarray(np.sqrt(forward.weights[:, :-1] * backward.weights[:, :-1].T))
+    """(target words, source words) the geometric mean of the weights of two directions, `</s>` left out.
+
+    Of the words that both have, where they cut a line at different places.
+    """
+    ahead, back = forward.weights[:, :-1], backward.weights[:, :-1].T
+    rows, columns = np.minimum(ahead.shape, back.shape)
+    return np.asarray(np.sqrt(ahead[:rows, :columns] * back[:rows, :columns]))
 
 
 def _grow(seeds: Set[Link], union: Set[Link]) -> set[Link]:

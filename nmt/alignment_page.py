@@ -167,8 +167,7 @@ def _readings(system: _System) -> _Readings:
     translator, pairs = system.named.translator, system.pairs
     attention = [b""] * len(pairs)
     found: list[list[Set[Link]]] = [[own] for own in system.links]
-    sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
-    for layer, row, weights, _ in translator.attentions(sources, targets):
+    for layer, row, weights, _ in translator.attentions(pairs):
         attention[row] += quantised(weights)
         for one in extractions(translator, layer):
             own = links(to_words(extract(weights, None, one), *pairs[row], system.words[row], translator.threshold))

@@ -24,14 +24,16 @@ def links_of_all(
     translator: Translator, sources: Sequence[Words], targets: Sequence[Words], extractions: Sequence[Extraction]
 ) -> dict[Extraction, list[set[Link]]]:
     """The links of each pair of lines by each extraction."""
-    source_pieces = [translator.subwords.source.encode_pieces(words.text) for words in sources]
-    target_pieces = [translator.subwords.target.encode_pieces(words.text) for words in targets]
+    pairs = translator.cut_pairs(
+        [translator.subwords.source.encode_pieces(words.text) for words in sources],
+        [translator.subwords.target.encode_pieces(words.text) for words in targets],
+    )
     found: dict[Extraction, list[set[Link]]] = {one: [set()] * len(sources) for one in extractions}
-    for layer, row, weights, products in translator.attentions(source_pieces, target_pieces):
+    for layer, row, weights, products in translator.attentions(pairs):
         for one in extractions:
             if one.layer == layer:
-                pieces, words = (source_pieces[row], target_pieces[row]), (sources[row], targets[row])
-                found[one][row] = links(to_words(extract(weights, products, one), *pieces, words))
+                read = extract(weights, products, one)
+                found[one][row] = links(to_words(read, *pairs[row], (sources[row], targets[row])))
     return found
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from nmt.alignment import Link, WordAttention
+from nmt.alignment import Link, Words
 from nmt.config import InputError
 from nmt.lines import read_lines
 
@@ -41,12 +41,12 @@ def read_gold(path: Path, *, first: int = 0, target_first: bool = False) -> list
     return gold
 
 
-def check_gold(gold: Sequence[Gold], attentions: Sequence[WordAttention], path: Path) -> None:
+def check_gold(gold: Sequence[Gold], sources: Sequence[Words], targets: Sequence[Words], path: Path) -> None:
     """Raise InputError where gold links words that a pair does not have."""
-    if len(gold) != len(attentions):
-        raise InputError(f"{path.absolute()}: {len(gold):,} lines of gold links, but {len(attentions):,} pairs")
-    for number, (own, attention) in enumerate(zip(gold, attentions, strict=True), 1):
-        sizes = len(attention.source), len(attention.target)
+    if len(gold) != len(sources):
+        raise InputError(f"{path.absolute()}: {len(gold):,} lines of gold links, but {len(sources):,} pairs")
+    for number, (own, source, target) in enumerate(zip(gold, sources, targets, strict=True), 1):
+        sizes = len(source), len(target)
         for link in own.possible:
             if link[0] >= sizes[0] or link[1] >= sizes[1]:
                 raise InputError(

@@ -17,7 +17,7 @@ from nmt.alignment import (
     turned,
 )
 from nmt.config import InputError
-from nmt.gold import Gold, Worth, check_gold, diagonal, oracle, worth
+from nmt.gold import Gold, Worth, diagonal, oracle, worth
 from nmt.lines import read_lines
 from nmt.translator import Translation, Translator
 
@@ -89,13 +89,9 @@ def _joined(
         yield Aligned(ahead, back, links(ahead) if back is None else combine(ahead, back, how))
 
 
-def judge(aligned: Iterable[Aligned], gold: Sequence[Gold], path: Path, how: Combination) -> list[tuple[str, Worth]]:
-    """What links are worth against gold, by name: of each direction and of both, the diagonal, the best possible.
-
-    Raises InputError where gold and lines do not fit.
-    """
+def judge(aligned: Iterable[Aligned], gold: Sequence[Gold], how: Combination) -> list[tuple[str, Worth]]:
+    """What links are worth against gold, by name: of each direction and of both, the diagonal, the best possible."""
     lines = list(aligned)
-    check_gold(gold, [line.forward for line in lines], path)
     found = [("links", [line.links for line in lines])]
     if lines and lines[0].backward is not None:
         found = [

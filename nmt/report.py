@@ -174,8 +174,7 @@ def _choose(test: TestResult, looks: Sequence[_Look | None], most: int) -> tuple
 def _heatmaps(look: _Look, chosen: Sequence[int]) -> dict[int, dict[str, Any]]:
     """By line."""
     attention = [b""] * len(chosen)
-    sources, targets = ([look.pairs[line][side] for line in chosen] for side in (0, 1))
-    for _, row, weights, _ in look.translator.attentions(sources, targets):
+    for _, row, weights, _ in look.translator.attentions([look.pairs[line] for line in chosen]):
         attention[row] += quantised(weights)
     return {
         line: {

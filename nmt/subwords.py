@@ -27,7 +27,7 @@ class Pieces:
 
     ids: list[int]  # without <s> and </s>
     offsets: list[tuple[int, int]]  # the characters of the text that each piece covers, spaces included
-    text: str
+    text: str  # to the end of the last piece, where pieces were cut
 
 
 @dataclass(frozen=True)

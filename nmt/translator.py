@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nmt.aligner import LEAST, Aligner
-from nmt.alignment import Least, Matrix, WordAttention, Words, WordSplit, extract, split_words, to_words
+from nmt.alignment import MOST_WORDS, Least, Matrix, WordAttention, Words, WordSplit, extract, split_words, to_words
 from nmt.batching import Batch, make_batch, pad, plan_in_order_of_length
 from nmt.checkpoint import load_weights
 from nmt.config import InputError, SearchConfig
@@ -215,8 +215,12 @@ class Translator:
     ) -> Iterator[WordAttention]:
         cut = self.cut_pairs([self.subwords.source.encode_pieces(words.text) for words in sources], targets)
         words = zip(sources, target_words, strict=True)
-        for own, (source, target), into in zip(self.read(cut), cut, words, strict=True):
-            yield to_words(own, source, target, into, self.least)
+        for number, (own, pair, into) in enumerate(zip(self.read(cut), cut, words, strict=True), 1):
+            found = to_words(own, *pair, into, self.least)
+            for given, held in zip(into, (found.source, found.target), strict=True):
+                if len(held) == MOST_WORDS < len(given):
+                    self.warn(f"line {number}: {len(given):,} words, of which the first {MOST_WORDS:,} are aligned")
+            yield found
 
     @property
     def least(self) -> Least | None:
@@ -249,18 +253,16 @@ class Translator:
             yield extract(own[0], None if products is None else products[0], self.extraction)
 
     @torch.no_grad()
-    def attentions(
-        self, sources: Sequence[Pieces], targets: Sequence[Pieces]
-    ) -> Iterator[tuple[int, int, Matrix, Matrix]]:
+    def attentions(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, int, Matrix, Matrix]]:
         """A layer, a row, its cross-attention (H, T + 1, S) and its value products (S, H, H); T: pieces.
 
-        Every layer of every pair, the rows in no order, a row's layers from the first to the last.
+        Every layer of every pair, as `cut_pairs` gives them, the rows in no order, a row's layers from the first to
+        the last.
         """
-        cut = self.cut_pairs(sources, targets)
-        for layers in self._layers_at_once(cut):
-            for rows, batch in self._batches(cut):
+        for layers in self._layers_at_once(pairs):
+            for rows, batch in self._batches(pairs):
                 memory = self.model.encode(batch.source)
-                found = self._of_sentences(batch, memory, [cut[row] for row in rows], layers, norms=True)
+                found = self._of_sentences(batch, memory, [pairs[row] for row in rows], layers, norms=True)
                 for row, (weights, products) in zip(rows, found, strict=True):
                     assert products is not None
                     for layer, own, product in zip(layers, weights, products, strict=True):
@@ -319,7 +321,10 @@ class Translator:
         return ids[: self.search.max_length]
 
     def _cut_pieces(self, pieces: Pieces, number: int) -> Pieces:
-        return Pieces(self._cut(pieces.ids, number), pieces.offsets[: self.search.max_length], pieces.text)
+        most = self.search.max_length
+        if len(pieces.ids) <= most:
+            return pieces
+        return Pieces(self._cut(pieces.ids, number), pieces.offsets[:most], pieces.text[: pieces.offsets[most - 1][1]])
 
 
 def _taken(waiting: deque[list[int]]) -> Iterator[list[int]]:

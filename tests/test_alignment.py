@@ -4,15 +4,19 @@ import io
 import json
 import random
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from nmt import alignment
 from nmt.alignment import (
+    Combination,
     Least,
     Link,
     WordAttention,
     Words,
+    agreement,
     as_json,
     combine,
     extract,
@@ -54,6 +58,40 @@ def attention(weights: list[list[float]]) -> WordAttention:
 def random_rows(rows: int, columns: int, seed: int = 0) -> np.ndarray:
     drawn = np.random.default_rng(seed).random((rows, columns))
     return drawn / drawn.sum(1, keepdims=True)
+
+
+def test_words_behind_the_end_of_cut_pieces_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    words, full = (split_words(SOURCE.text), split_words(TARGET.text)), random_rows(3, 7)
+    expected = to_words(full, SOURCE, TARGET, words).weights
+    # How many pieces are left, words that begin in them, and words that they hold whole.
+    for count, begun, complete in ((6, 5, 5), (5, 4, 4), (4, 2, 2), (3, 2, 1), (2, 2, 1), (1, 1, 1), (0, 0, 0)):
+        end = SOURCE.offsets[count - 1][1] if count else 0
+        cut = Pieces(SOURCE.ids[:count], SOURCE.offsets[:count], SOURCE.text[:end])
+        found = to_words(np.concatenate([full[:, :count], full[:, -1:]], axis=1), cut, TARGET, words)
+        assert found.source == Words(SOURCE.text, words[0].spans[:begun])
+        assert found.weights.shape == (4, begun + 1)
+        np.testing.assert_allclose(found.weights[:, :complete], expected[:, :complete])
+    monkeypatch.setattr(alignment, "MOST_WORDS", 2)
+    found = merged(full, SOURCE, TARGET)
+    assert len(found.source) == len(found.target) == 2 and found.weights.shape == (2, 3)
+
+
+def test_a_word_without_a_piece_has_no_link() -> None:
+    source, target = Pieces([5, 6], [(0, 1), (1, 3)], "a b"), Pieces([7], [(0, 1)], "x \ufffd")
+    found = merged(np.array([[0.2, 0.7, 0.1]]), source, target)
+    assert found.target.texts == ["x", "\ufffd"] and links(found) == {(1, 0)}
+
+
+def test_two_directions_may_end_at_different_words() -> None:
+    words = split_words("a b c"), split_words("x y z")
+    whole, other = random_rows(3, 4), random_rows(3, 4, seed=1)
+    forward, backward = WordAttention(*words, whole), WordAttention(*words[::-1], other)
+    shorter = WordAttention(words[0], Words("x y z", words[1].spans[:2]), whole[:2])
+    np.testing.assert_array_equal(agreement(shorter, backward), agreement(forward, backward)[:2])
+    narrower = WordAttention(words[1], Words("a b c", words[0].spans[:2]), other[:2])
+    np.testing.assert_array_equal(agreement(forward, narrower), agreement(forward, backward)[:, :2])
+    for how in get_args(Combination):
+        assert all(j < 2 or how != "soft" for _, j in combine(shorter, backward, how))
 
 
 def test_words():

@@ -11,6 +11,7 @@ from nmt.choosing import candidates, choose, scan
 from nmt.gold import Gold
 from nmt.models.base import Extraction
 from nmt.subwords import Pieces
+from nmt.translator import Pair
 
 LINES = ["a b c d", "e f g", "h i j k l", "m n", "o p q r"]
 SOURCES, TARGETS = ([split_words(line) for line in lines] for lines in (LINES, [line[::-1] for line in LINES]))
@@ -25,10 +26,8 @@ def pieces(text: str) -> Pieces:
 def translator() -> Any:
     """Layer 0 looks along the diagonal, layer 1 at the same word or else at the end; its norms count for nothing."""
 
-    def attentions(
-        sources: Sequence[Pieces], targets: Sequence[Pieces]
-    ) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
-        for row, (source, target) in enumerate(zip(sources, targets, strict=True)):
+    def attentions(pairs: Sequence[Pair]) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+        for row, (source, target) in enumerate(pairs):
             words, others = source.text.split(), target.text.split()
             weights = np.zeros((2, 1, len(others) + 1, len(words) + 1))
             for place, other in enumerate(others):
@@ -42,6 +41,7 @@ def translator() -> Any:
     return SimpleNamespace(
         model=SimpleNamespace(attention_layers=2, attention_heads=1),
         subwords=SimpleNamespace(source=vocabulary, target=vocabulary),
+        cut_pairs=lambda sources, targets: list(zip(sources, targets, strict=True)),
         attentions=attentions,
     )
 

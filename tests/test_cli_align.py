@@ -122,7 +122,21 @@ def test_gold_tells_what_links_are_worth(place: Place, give: Any, gold: str, rev
     assert len(rates) == 2 * 3 * 2 * 2 and rates == sorted(rates)
     refused(give("align", "runs/rnn", *PLAIN, "--gold", gold, "--gold-first", "1"), place.path / gold, "counted from 1")
     refused(give("align", "runs/rnn", "--source", "valid.de", "--target", "valid.en", "--gold", gold), "25", "15")
+    valid = ["--source", "valid.de", "--target", "valid.en"]
+    refused(give("align", "runs/transformer", *valid, "--gold", gold, "--scan"), "25", "15")
+    refused(give("align", "runs/rnn", *PLAIN[:2], "--gold", gold), "--gold", "give --target FILE")
     refused(give("align", "runs/rnn", *PLAIN, "--scan"), "--gold")
+
+
+def test_gold_of_lines_that_are_cut_is_judged(place: Place, give: Any, reverse: str) -> None:
+    for side in ("de", "en"):
+        write_lines(place.path / f"endless.{side}", ["der Hund", "rot " * 30_000])
+    write_lines(place.path / "endless.gold", ["0-0", "9-9 29999-29999"])
+    given = ["--source", "endless.de", "--target", "endless.en", "--gold", "endless.gold"]
+    for options in ([], ["--reverse", reverse], ["--reverse", reverse, "--combine", "soft"], ["--scan"]):
+        outcome = give("align", "runs/transformer", *given, *options)
+        assert outcome.code == 0 and "line 2: " in outcome.error and "cut to search.max_length" in outcome.error
+    assert give("align", "runs/rnn", *given, "--page", "endless.html").code == 0
 
 
 def test_two_directions_choose_where_to_read(place: Place, give: Any, reverse: str) -> None:
@@ -245,7 +259,10 @@ def test_a_page_holds_the_weights(place: Place, capfdbinary: pytest.CaptureFixtu
         assert data["sort"] == "crossing" and data["worths"] is None
         for each in data["sentences"]:
             [part] = each["systems"]
-            source, target = (Pieces([0] * len(own), own, "") for own in part["pieces"])
+            source, target = (
+                Pieces([0] * len(own), own, each[side])
+                for own, side in zip(part["pieces"], ("source", "target"), strict=True)
+            )
             words = Words(each["source"], each["words"][0]), Words(each["target"], each["words"][1])
             size = len(target.ids), len(source.ids) + 1
             own = np.frombuffer(base64.b64decode(part["own"]), np.uint8).reshape(size) / 255

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nmt.alignment import WordAttention, split_words
+from nmt.alignment import split_words
 from nmt.config import InputError
 from nmt.gold import Gold, Worth, check_gold, diagonal, oracle, read_gold, worth
 
@@ -52,10 +52,10 @@ def test_gold_files(tmp_path):
 
 
 def test_gold_of_other_lines_or_words_is_refused(tmp_path):
-    pair = WordAttention(split_words("a b"), split_words("x"), None)
-    check_gold([Gold(frozenset(), frozenset({(1, 0)}))], [pair], tmp_path)
+    source, target = split_words("a b"), split_words("x")
+    check_gold([Gold(frozenset(), frozenset({(1, 0)}))], [source], [target], tmp_path)
     with pytest.raises(InputError, match="1 lines of gold links, but 2 pairs"):
-        check_gold([GOLD], [pair, pair], tmp_path)
+        check_gold([GOLD], [source, source], [target, target], tmp_path)
     for link in ((2, 0), (0, 1)):
         with pytest.raises(InputError, match=r"line 1: a link of words .*there are 2 and 1; .*--gold-first 1"):
-            check_gold([Gold(frozenset(), frozenset({link}))], [pair], tmp_path)
+            check_gold([Gold(frozenset(), frozenset({link}))], [source], [target], tmp_path)

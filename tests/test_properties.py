@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from nmt import corpus as corpus_file
 from nmt import lines as lines_file
-from nmt.alignment import Link, WordAttention, Words, given_words, membership, pharaoh, split_words
+from nmt.alignment import Link, Words, given_words, membership, pharaoh, split_words
 from nmt.checkpoint import load_notes, load_tensors, save_tensors
 from nmt.config import (
     Config,
@@ -628,16 +628,14 @@ def test_links_that_are_written_are_read(folder: Path, lines: list[tuple[set[Lin
 )
 def test_gold_of_words_that_are_not_there_is_refused_by_line(lines: list[tuple[int, int, set[Link]]]) -> None:
     gold = [Gold(frozenset(), frozenset(links)) for _, _, links in lines]
-    attentions = [
-        WordAttention(split_words("a " * source), split_words("b " * target), np.zeros((target, source + 1)))
-        for source, target, _ in lines
-    ]
+    sources = [split_words("a " * source) for source, _, _ in lines]
+    targets = [split_words("b " * target) for _, target, _ in lines]
     wrong = [
         number
         for number, (source, target, links) in enumerate(lines, 1)
         if any(i >= source or j >= target for i, j in links)
     ]
-    error = told(lambda: check_gold(gold, attentions, Path("/gold")))
+    error = told(lambda: check_gold(gold, sources, targets, Path("/gold")))
     assert error is None if not wrong else error is not None and error.startswith(f"/gold, line {wrong[0]}: ")
 
 

@@ -715,11 +715,12 @@ def test_heatmaps_hold_what_the_translator_gives(place: Place, give: Any, tmp_pa
             written = [translator.subwords.target.decode_pieces(translation.ids) for translation in translations]
             read = list(map(translator.subwords.source.encode_pieces, sources))
             attentions: dict[int, list[np.ndarray]] = defaultdict(list)  # of a row each layer's
-            for _, row, own, _ in translator.attentions(read, written):
+            for _, row, own, _ in translator.attentions(list(zip(read, written, strict=True))):
                 attentions[row].append(own)
             for row, (each, attention) in enumerate(zip(test["sentences"], aligned, strict=True)):
                 text, part = each["systems"][system]["text"], each["systems"][system]["heatmap"]
-                source, target = (Pieces([0] * len(own), own, "") for own in part["pieces"])
+                lines = zip(part["pieces"], (each["source"], text), strict=True)
+                source, target = (Pieces([0] * len(own), own, line) for own, line in lines)
                 words = Words(each["source"], part["words"][0]), Words(text, part["words"][1])
                 own = np.frombuffer(base64.b64decode(part["own"]), np.uint8)
                 own = own.reshape(len(target.ids), len(source.ids) + 1) / 255

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from nmt import alignment as alignment_module
 from nmt import translator as translator_module
 from nmt.alignment import split_words
 from nmt.config import SearchConfig, SubwordConfig
@@ -111,11 +112,35 @@ def test_long_lines_are_cut_and_named():
     assert "search.max_length = 5" in said[0]
 
 
+def test_words_of_lines_that_are_cut_are_those_of_what_is_left():
+    said: list[str] = []
+    ours = translator("rnn", max_length=5)
+    cut = Translator(ours.model, ours.subwords, ours.search, ours.device, said.append, Extraction(0))
+    words = [split_words("rot und " * 20_000), split_words("blau")]
+    for attention, source, target in zip(cut.align(words, words[::-1]), words, words[::-1], strict=True):
+        assert attention.weights.shape == (len(attention.target), len(attention.source) + 1)
+        assert attention.source.spans == source.spans[: len(attention.source)] and len(attention.source) <= 5
+        assert attention.target.spans == target.spans[: len(attention.target)] and len(attention.target) <= 5
+        np.testing.assert_allclose(attention.weights.sum(1), 1, rtol=1e-6)
+    assert [line.split(",")[0].split(":")[0] for line in said] == ["line 1", "line 2"]
+
+
+def test_words_beyond_memory_are_told_of(monkeypatch):
+    for module in (alignment_module, translator_module):
+        monkeypatch.setattr(module, "MOST_WORDS", 2)
+    said: list[str] = []
+    ours = replace(translator("rnn"), warn=said.append, extraction=Extraction(0))
+    [found] = ours.align([split_words("rot und blau")], [split_words("red")])
+    assert found.weights.shape == (1, 3) and said == ["line 1: 3 words, of which the first 2 are aligned"]
+
+
 def test_layers_are_read_in_as_many_parts_as_memory_allows(monkeypatch):
     ours = translator("post-norm-transformer")
-    sources = [ours.subwords.source.encode_pieces(line) for line in sentences(7, 11)]
-    targets = [ours.subwords.target.encode_pieces(line) for line in sentences(7, 12)]
-    whole = {(layer, row): found for layer, row, *found in ours.attentions(sources, targets)}
+    pairs = ours.cut_pairs(
+        [ours.subwords.source.encode_pieces(line) for line in sentences(7, 11)],
+        [ours.subwords.target.encode_pieces(line) for line in sentences(7, 12)],
+    )
+    whole = {(layer, row): found for layer, row, *found in ours.attentions(pairs)}
     assert len(whole) == 3 * 7
     asked = []
     plain = ours.model.attention
@@ -127,7 +152,7 @@ def test_layers_are_read_in_as_many_parts_as_memory_allows(monkeypatch):
     monkeypatch.setattr(ours.model, "attention", attention)
     monkeypatch.setattr(translator_module, "HELD", 1)
     order = []
-    for layer, row, weights, products in ours.attentions(sources, targets):
+    for layer, row, weights, products in ours.attentions(pairs):
         order.append(layer)
         np.testing.assert_allclose(weights, whole[layer, row][0], atol=1e-12)
         np.testing.assert_allclose(products, whole[layer, row][1], atol=1e-12)

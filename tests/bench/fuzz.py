@@ -239,10 +239,8 @@ def kinds(folder: Path, draw: random.Random) -> dict[str, Kind]:
         given.write_bytes(data)
         gold = read_gold(given, first=draw.randrange(2), target_first=draw.random() < 0.5)
         words = [split_words("a b c d e")] * len(gold)
-        found = list(translator.align(words, words)) if len(gold) < 3 else []
         worth([line.possible for line in gold], gold)
-        if found:
-            check_gold(gold, found, given)
+        check_gold(gold, words, words, given)
 
     def some_text(draw: random.Random) -> bytes:
         return draw.choice(texts)
