@@ -5,6 +5,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the locale or a path holds
+    warnings.formatwarning = _format_warning
     parser = _parser()
     arguments, left = parser.parse_known_args(argv)
     if arguments.command is commands.train and not any(word.startswith("-") for word in left):
@@ -49,6 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{error.filename}: {error.strerror}" if error.filename else error, file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Our own warnings are sentences for people; where those of libraries come from helps to understand them."""
+    own = Path(filename).is_relative_to(Path(__file__).parent)
+    return f"{message}\n" if own else f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def _nowhere() -> TextIO:

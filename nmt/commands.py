@@ -23,8 +23,8 @@ def warn(message: str) -> None:
 
 def train(arguments: argparse.Namespace) -> int:
     """Train a model a config, and print what each will do, where it is and what to type next."""
-    overrides = [word for word in arguments.words if "=" in word]
-    paths = [Path(word) for word in arguments.words if "=" not in word]
+    keys = [word for word in arguments.words if "=" in word and "/" not in word.partition("=")[0]]  # ./a=b.toml: a file
+    paths = [Path(word) for word in arguments.words if word not in keys]
     if not paths:
         raise InputError("no config given: nmt train CONFIG.toml [section.key=value ...]")
     if arguments.run and len(paths) > 1:
@@ -34,7 +34,7 @@ def train(arguments: argparse.Namespace) -> int:
     mistakes, configs = [], []
     for path in paths:
         try:
-            configs.append(load_config(path, overrides))
+            configs.append(load_config(path, keys))
         except InputError as error:
             mistakes.append(str(error))
     if mistakes:

@@ -99,10 +99,12 @@ def load_training_corpus(config: DataConfig, subwords: Subwords) -> TrainingCorp
         kept[pairs : pairs + len(passing)] = passing
         pairs += len(passing)
     if not pairs:
+        advice = "raise data.max_length or data.max_length_ratio"
+        if dropped["empty"] == len(lengths):
+            advice = f"in each, one side is: is {Path(config.train.target).absolute()} its translation?"
         raise InputError(
             f"{Path(config.train.source).absolute()}: no training pair is left after the filters "
-            f"({', '.join(f'{count:,} {reason}' for reason, count in dropped.items())}); "
-            "raise data.max_length or data.max_length_ratio"
+            f"({', '.join(f'{count:,} {reason}' for reason, count in dropped.items())}); {advice}"
         )
     return TrainingCorpus(rows, lengths, kept[:pairs], dropped)
 

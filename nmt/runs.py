@@ -83,7 +83,7 @@ class Run:
         return self._checkpoints / "aligner.safetensors"
 
     @property
-    def _training(self) -> Path:
+    def training_file(self) -> Path:
         return self._checkpoints / "training.safetensors"
 
     def create(
@@ -240,14 +240,14 @@ class Run:
 
     def progress(self) -> Progress:
         """How far the training has come; nothing done where it was stopped before its first update."""
-        if not self._training.exists():
+        if not self.training_file.exists():
             if self._weights_files():  # never written before it
                 raise InputError(
-                    f"{self._training.absolute()}: missing, so that the training cannot go on; restore it, or give "
+                    f"{self.training_file.absolute()}: missing, so that the training cannot go on; restore it, or give "
                     "--overwrite to start anew"
                 )
             return Progress()
-        return self._progress(load_notes(self._training))
+        return self._progress(load_notes(self.training_file))
 
     def save(
         self,
@@ -274,11 +274,11 @@ class Run:
         """Write what resuming needs, and no checkpoint to translate with; the first time before any checkpoint."""
         tensors = {f"model.{name}": tensor for name, tensor in weights.items()}
         tensors |= {f"optimiser.{name}": tensor for name, tensor in optimiser.items()}
-        save_tensors(self._training, tensors, asdict(progress))
+        save_tensors(self.training_file, tensors, asdict(progress))
 
     def load_training(self) -> tuple[Progress, dict[str, Tensor], dict[str, Tensor]]:
         """Progress, weights and optimiser state, as `save_training` wrote them."""
-        tensors, notes = load_tensors(self._training)
+        tensors, notes = load_tensors(self.training_file)
         parts: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
@@ -286,7 +286,7 @@ class Run:
         return self._progress(notes), *parts
 
     def _progress(self, notes: dict[str, Any]) -> Progress:
-        return parse_json(Progress, json.dumps(notes), str(self._training.absolute()))
+        return parse_json(Progress, json.dumps(notes), str(self.training_file.absolute()))
 
     def weights(self, checkpoint: Checkpoint) -> tuple[dict[str, Tensor], int, Path]:
         """A checkpoint's weights, the updates behind it, and the file (for `average`, the last) they came from."""

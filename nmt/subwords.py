@@ -130,6 +130,8 @@ class Subwords:
     @staticmethod
     def load(folder: Path) -> "Subwords":
         """The vocabularies that `save` wrote."""
+        if not any((folder / f"{name}.model").exists() for name in ("subwords", "source", "target")):
+            raise InputError(f"{folder.absolute()}: no SentencePiece models are there; copy the run again")
         try:
             if (folder / "subwords.model").exists():
                 joint = Vocabulary((folder / "subwords.model").read_bytes())

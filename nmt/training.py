@@ -49,7 +49,7 @@ def train(prepared: Prepared, run: Run) -> Progress:
     if progress.update:
         progress, weights, state = run.load_training()
         progress = replace(progress, finished=False)
-        load_weights(prepared.model, weights, run.path)
+        load_weights(prepared.model, weights, run.training_file)
         updater.load_state(state)
     run.keep(prepared.config)
     if not progress.update:

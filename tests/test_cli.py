@@ -138,6 +138,12 @@ def test_runs_go_where_they_are_told(corpus: Path, give: Any) -> None:
     assert tomllib.loads((run.path / "config.toml").read_text(encoding="utf-8"))["training"]["updates"] == 2
 
 
+def test_a_config_with_an_equals_sign_in_its_path_is_no_key(corpus: Path, give: Any) -> None:
+    shutil.copy(corpus / "rnn.toml", corpus / "a=b.toml")
+    assert give("train", "./a=b.toml", "training.updates=1").code == 0
+    assert runs.Run(corpus / "runs" / "a=b").progress().update == 1
+
+
 def stop_at(patch: pytest.MonkeyPatch, update: int, number: int = signal.SIGINT, times: int = 1) -> None:
     """The process gets a signal within an update."""
     before = optimisation.Updater.update
@@ -708,6 +714,10 @@ def test_damaged_runs_are_told(place: Place, tmp_path: Path, give: Any) -> None:
         shutil.copytree(place.path / "runs" / "rnn", run)
         (run / name).write_bytes(content)
         refused(give("translate", str(run)), run)
+    lost = tmp_path / "lost"
+    shutil.copytree(place.path / "runs" / "rnn", lost)
+    (lost / "subwords" / "subwords.model").unlink()
+    refused(give("translate", str(lost)), lost / "subwords", "no SentencePiece models are there")
     edited = tmp_path / "edited"
     shutil.copytree(place.path / "runs" / "transformer", edited)
     text = (edited / "config.toml").read_text(encoding="utf-8")
@@ -781,3 +791,13 @@ def test_what_is_too_long_for_a_picture_is_not_drawn(place: Place, give: Any) ->
     assert give("evaluate", "runs/rnn", *files).code == 0
     assert [path.name for path in (place.path / "long" / "heatmaps").glob("*.png")] == ["long-00001.png"]
     assert len(read_lines(place.path / "long" / "hypotheses" / "rnn.long.txt")) == 3
+
+
+def test_what_a_picture_lacks_is_told_in_a_sentence(place: Place) -> None:
+    write_lines(place.path / "glyphs.de", ["\U000130ff"])
+    command = ["align", "runs/rnn", "--source", "glyphs.de", "--target", "glyphs.de", "--heatmaps", "glyphs"]
+    done = subprocess.run([sys.executable, "-m", "nmt.cli", *command], cwd=place.path, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert [line for line in done.stderr.split("\n") if "picture" in line] == [
+        "No installed font can show \U000130ff: the picture has boxes there. Install the Noto fonts to see them."
+    ]

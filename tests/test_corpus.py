@@ -211,6 +211,10 @@ def test_filters_that_leave_nothing_are_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no training pair is left.*200") as caught:
         load_training_corpus(config(files, max_length=1, max_length_ratio=1.0), learn(files))
     assert "data.max_length" in str(caught.value) and files.source in str(caught.value)
+    subwords, halves = learn(files), write_pair(tmp_path, text(1), [""] * len(text(1)), "halves")
+    with pytest.raises(InputError, match=r"one side is: is .*its translation") as caught:
+        load_training_corpus(config(halves), subwords)
+    assert "raise" not in str(caught.value) and halves.target in str(caught.value)
 
 
 def test_the_same_text_is_encoded_once(tmp_path: Path, files: FilePair, encodings: list[str]) -> None:
