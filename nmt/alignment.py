@@ -19,7 +19,7 @@ from nmt.subwords import Pieces
 Link = tuple[int, int]  # word of the source, word of the target, from 0
 Span = tuple[int, int]  # characters of a line, from and up to
 WordSplit = Literal["punctuation", "space"]
-Combination = Literal["intersection", "union", "grow-diag", "grow-diag-final-and", "soft"]
+Combination = Literal["intersection", "union", "grow-diag", "grow-diag-final-and", "grow-diag-final-attention", "soft"]
 Matrix = NDArray[np.float64]
 
 # A word with what is written within it ("don't", "3.5", "Haus-Tür"), or one other character that is no space.
@@ -180,11 +180,15 @@ def turned(found: Set[Link]) -> set[Link]:
     return {(source, target) for target, source in found}
 
 
-def combine(forward: WordAttention, backward: WordAttention, how: Combination) -> set[Link]:
+def combine(
+    forward: WordAttention, backward: WordAttention, how: Combination, looked: Matrix | None = None
+) -> set[Link]:
     """The links of two directions of a language pair, of which the second reads the first's target as its source.
 
-    grow-diag and grow-diag-final-and: Koehn et al. 2005, section 3, as Moses has them. soft: where the geometric mean
-    of both weights is at least the forward direction's least of a link, or AGREED.
+    grow-diag and grow-diag-final-and: Koehn et al. 2005, section 3, as Moses has them. grow-diag-final-attention: the
+    same, and each word that has no link yet linked to where both models look most, by the agreement of their
+    attention (`looked`), if that is at least AGREED. soft: where the geometric mean of both weights is at least the
+    forward direction's least of a link, or AGREED.
     """
     if how == "soft":
         return _over(agreement(forward, backward), AGREED if forward.least is None else forward.least)
@@ -194,11 +198,14 @@ def combine(forward: WordAttention, backward: WordAttention, how: Combination) -
     if how == "union":
         return ahead | back
     found = _grow(ahead & back, ahead | back)
-    if how == "grow-diag-final-and":
+    if how != "grow-diag":
         for direction in (ahead, back):
             for i, j in sorted(direction, key=lambda link: (link[1], link[0])):
                 if all(i != own for own, _ in found) and all(j != own for _, own in found):
                     found.add((i, j))
+    if how == "grow-diag-final-attention":
+        assert looked is not None
+        found |= _most_agreed(found, looked)
     return found
 
 
@@ -210,6 +217,16 @@ def agreement(forward: WordAttention, backward: WordAttention) -> Matrix:
     ahead, back = forward.weights[:, :-1], backward.weights[:, :-1].T
     rows, columns = np.minimum(ahead.shape, back.shape)
     return np.asarray(np.sqrt(ahead[:rows, :columns] * back[:rows, :columns]))
+
+
+def _most_agreed(found: Set[Link], agreed: Matrix) -> set[Link]:
+    """The link of each word that has none with the word of the greatest agreement (target words, source words)."""
+    if not agreed.size:
+        return set()
+    sources, targets = {i for i, _ in found}, {j for _, j in found}
+    best = {(i, j) for j, i in enumerate(agreed.argmax(1).tolist()) if j not in targets}
+    best |= {(i, j) for i, j in enumerate(agreed.argmax(0).tolist()) if i not in sources}
+    return {(i, j) for i, j in best if agreed[j, i] >= AGREED.weight}
 
 
 def _grow(seeds: Set[Link], union: Set[Link]) -> set[Link]:

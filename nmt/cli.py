@@ -227,8 +227,9 @@ def _add_align(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     align.add_argument("--reverse", type=Path, metavar="RUN", help="a run of the other direction, to combine with")
     align.add_argument(
         "--combine",
-        choices=("intersection", "union", "grow-diag", "grow-diag-final-and", "soft"),
-        help="how to combine the links of two directions; soft: their weights (grow-diag-final-and)",
+        choices=("intersection", "union", "grow-diag", "grow-diag-final-and", "grow-diag-final-attention", "soft"),
+        help="how to combine the links of two directions; soft: their weights (grow-diag-final-attention, or "
+        "grow-diag-final-and where a model has no attention)",
     )
     given.add_argument("--heatmaps", type=Path, metavar="DIR", help="draw them there instead, as PNG, SVG and PDF")
     align.add_argument("--gold", type=Path, metavar="FILE", help="print the error rate against these links instead")

@@ -1,15 +1,17 @@
 """Pairs of lines aligned as a reader asks: by which words, in one direction or two, and what that is worth."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nmt.alignment import (
     Combination,
     Link,
+    Matrix,
     WordAttention,
     Words,
     WordSplit,
+    agreement,
     combine,
     given_words,
     links,
@@ -59,11 +61,9 @@ def align(
     reverse: Translator | None,
 ) -> Iterator[Aligned]:
     """Each pair of lines, in order; how: links of both directions are combined, if there is a reverse."""
-    for start in range(0, len(sources), CHUNK):
-        own_sources, own_targets = sources[start : start + CHUNK], targets[start : start + CHUNK]
-        forward = translator.align(own_sources, own_targets)
-        backward = reverse.align(own_targets, own_sources) if reverse else [None] * len(own_sources)
-        yield from _joined(forward, backward, how)
+    for first in range(0, len(sources), CHUNK):
+        chunk = slice(first, first + CHUNK)
+        yield from _Lines(sources[chunk], targets[chunk], first + 1).align(translator, how, reverse)
 
 
 def align_translations(
@@ -75,18 +75,44 @@ def align_translations(
     reverse: Translator | None,
 ) -> Iterator[Aligned]:
     """The same of what the translator found itself."""
-    for start in range(0, len(sources), CHUNK):
-        own = sources[start : start + CHUNK]
-        forward = list(translator.align_translations(own, translations[start : start + CHUNK], split))
-        backward = reverse.align([one.target for one in forward], own) if reverse else [None] * len(own)
-        yield from _joined(forward, backward, how)
+    for first in range(0, len(sources), CHUNK):
+        own = translations[first : first + CHUNK]
+        targets = [split_words(translation.text, split) for translation in own]
+        lines = _Lines(sources[first : first + CHUNK], targets, first + 1, own, split)
+        yield from lines.align(translator, how, reverse)
 
 
-def _joined(
-    forward: Iterable[WordAttention], backward: Iterable[WordAttention | None], how: Combination
-) -> Iterator[Aligned]:
-    for ahead, back in zip(forward, backward, strict=True):
-        yield Aligned(ahead, back, links(ahead) if back is None else combine(ahead, back, how))
+@dataclass(frozen=True)
+class _Lines:
+    """Some pairs of lines."""
+
+    sources: Sequence[Words]
+    targets: Sequence[Words]
+    first: int  # number of the first
+    translations: Sequence[Translation] | None = None  # what the targets are, if the translator found them itself
+    split: WordSplit = "punctuation"  # of the translations
+
+    def align(self, translator: Translator, how: Combination, reverse: Translator | None) -> Iterator[Aligned]:
+        if reverse is None:
+            yield from (Aligned(one, None, links(one)) for one in self._forward(translator))
+            return
+        looked = self._looked(translator, reverse) if how == "grow-diag-final-attention" else [None] * len(self.sources)
+        both = zip(self._forward(translator), self._backward(reverse), looked, strict=True)
+        for forward, backward, agreed in both:
+            yield Aligned(forward, backward, combine(forward, backward, how, agreed))
+
+    def _forward(self, translator: Translator) -> Iterator[WordAttention]:
+        if self.translations is None:
+            return translator.align(self.sources, self.targets, first=self.first)
+        return translator.align_translations(self.sources, self.translations, self.split, first=self.first)
+
+    def _backward(self, reverse: Translator) -> Iterator[WordAttention]:
+        return reverse.align(self.targets, self.sources, first=self.first)
+
+    def _looked(self, translator: Translator, reverse: Translator) -> Iterable[Matrix]:
+        """How far the attention of both directions agrees, of each pair of lines."""
+        plain = [replace(own, aligner=None, warn=lambda message: None) for own in (translator, reverse)]
+        return map(agreement, self._forward(plain[0]), self._backward(plain[1]))
 
 
 def judge(aligned: Iterable[Aligned], gold: Sequence[Gold], how: Combination) -> list[tuple[str, Worth]]:

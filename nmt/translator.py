@@ -199,23 +199,25 @@ class Translator:
                 done(len(rows))
         return scores.tolist()
 
-    def align(self, sources: Sequence[Words], targets: Sequence[Words]) -> Iterator[WordAttention]:
-        """Word attention of each given translation, in order."""
-        return self._align(sources, [self.subwords.target.encode_pieces(words.text) for words in targets], targets)
+    def align(self, sources: Sequence[Words], targets: Sequence[Words], *, first: int = 1) -> Iterator[WordAttention]:
+        """Word attention of each given translation, in order; first: the number of the first line, for messages."""
+        pieces = [self.subwords.target.encode_pieces(words.text) for words in targets]
+        return self._align(sources, pieces, targets, first)
 
     def align_translations(
-        self, sources: Sequence[Words], translations: Sequence[Translation], split: WordSplit
+        self, sources: Sequence[Words], translations: Sequence[Translation], split: WordSplit, *, first: int = 1
     ) -> Iterator[WordAttention]:
         """Word attention of what `translate` found, over the very ids that it found."""
         pieces = [self.subwords.target.decode_pieces(translation.ids) for translation in translations]
-        return self._align(sources, pieces, [split_words(own.text, split) for own in pieces])
+        return self._align(sources, pieces, [split_words(own.text, split) for own in pieces], first)
 
     def _align(
-        self, sources: Sequence[Words], targets: Sequence[Pieces], target_words: Sequence[Words]
+        self, sources: Sequence[Words], targets: Sequence[Pieces], target_words: Sequence[Words], first: int
     ) -> Iterator[WordAttention]:
-        cut = self.cut_pairs([self.subwords.source.encode_pieces(words.text) for words in sources], targets)
+        read = [self.subwords.source.encode_pieces(words.text) for words in sources]
+        cut = self.cut_pairs(read, targets, first=first)
         words = zip(sources, target_words, strict=True)
-        for number, (own, pair, into) in enumerate(zip(self.read(cut), cut, words, strict=True), 1):
+        for number, (own, pair, into) in enumerate(zip(self.read(cut), cut, words, strict=True), first):
             found = to_words(own, *pair, into, self.least)
             for given, held in zip(into, (found.source, found.target), strict=True):
                 if len(held) == MOST_WORDS < len(given):
@@ -289,11 +291,11 @@ class Translator:
                 None if products is None else products[row, :, :width],
             )
 
-    def cut_pairs(self, sources: Sequence[Pieces], targets: Sequence[Pieces]) -> list[Pair]:
+    def cut_pairs(self, sources: Sequence[Pieces], targets: Sequence[Pieces], *, first: int = 1) -> list[Pair]:
         """Pairs of pieces, none longer than search.max_length."""
         return [
             (self._cut_pieces(source, number), self._cut_pieces(target, number))
-            for number, (source, target) in enumerate(zip(sources, targets, strict=True), 1)
+            for number, (source, target) in enumerate(zip(sources, targets, strict=True), first)
         ]
 
     def _batches(self, pairs: Sequence[Pair]) -> Iterator[tuple[list[int], Batch]]:

@@ -91,7 +91,7 @@ def test_two_directions_may_end_at_different_words() -> None:
     narrower = WordAttention(words[1], Words("a b c", words[0].spans[:2]), other[:2])
     np.testing.assert_array_equal(agreement(forward, narrower), agreement(forward, backward)[:, :2])
     for how in get_args(Combination):
-        assert all(j < 2 or how != "soft" for _, j in combine(shorter, backward, how))
+        assert all(j < 2 or how != "soft" for _, j in combine(shorter, backward, how, agreement(shorter, backward)))
 
 
 def test_words():
@@ -218,8 +218,9 @@ def test_no_words_no_links():
     assert links(only_target) == links(replace(only_target, least=Least(0.1))) == set()
     only_source = merged(np.zeros((0, 7)), SOURCE, Pieces([], [], ""))
     assert links(only_source) == set()
-    for how in ("intersection", "union", "grow-diag", "grow-diag-final-and", "soft"):
-        assert combine(only_target, merged(np.zeros((0, 4)), TARGET, Pieces([], [], "")), how) == set()
+    other = merged(np.zeros((0, 4)), TARGET, Pieces([], [], ""))
+    for how in get_args(Combination):
+        assert combine(only_target, other, how, agreement(only_target, other)) == set()
 
 
 def one_hot(found: set[Link], sources: int, targets: int) -> WordAttention:
@@ -279,6 +280,31 @@ def test_growing_is_that_of_moses():
             found = combine(*both, how)
             assert ahead & back <= found <= ahead | back
             assert found == grown_naively(ahead, back, final_and=final_and)
+
+
+def test_words_without_a_link_get_the_one_that_both_models_look_at():
+    draw = np.random.default_rng(3)
+    for _ in range(100):
+        sources, targets = draw.integers(1, 7, size=2).tolist()
+        both = [
+            WordAttention(*words, random_rows(len(words[1]), len(words[0]) + 1))
+            for words in (
+                (split_words("a " * sources), split_words("b " * targets)),
+                (split_words("b " * targets), split_words("a " * sources)),
+            )
+        ]
+        looked = draw.random((targets, sources)) ** 2
+        plain = combine(*both, "grow-diag-final-and")
+        expected = set(plain)
+        for j in range(targets):
+            i = max(range(sources), key=lambda i: looked[j, i])
+            if looked[j, i] >= 0.2 and all(j != other for _, other in plain):
+                expected.add((i, j))
+        for i in range(sources):
+            j = max(range(targets), key=lambda j: looked[j, i])
+            if looked[j, i] >= 0.2 and all(i != other for other, _ in plain):
+                expected.add((i, j))
+        assert combine(*both, "grow-diag-final-attention", looked) == expected
 
 
 def test_soft_agreement_needs_both_directions():

@@ -335,6 +335,37 @@ def test_a_run_is_taught_to_align(
     (place.path / run / "checkpoints" / "aligner.safetensors").unlink()
 
 
+def test_two_aligners_are_helped_by_attention(
+    place: Place, give: Any, reverse: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nmt.teaching.UPDATES", 20)
+    for run in ("runs/transformer", "runs/plain", reverse):
+        assert give("teach", run).code == 0
+    both = ["align", "runs/transformer", *PLAIN, "--reverse", reverse]
+    found, plain, helped = (
+        [set(line.split()) for line in give(*both, *options).lines]
+        for options in ([], ["--combine", "grow-diag-final-and"], ["--combine", "grow-diag-final-attention"])
+    )
+    assert found == helped != plain and all(fewer <= more for fewer, more in zip(plain, helped, strict=True))
+    # A model without attention has none to help with.
+    lacking = ["align", "runs/plain", *PLAIN, "--reverse", reverse]
+    assert give(*lacking).out == give(*lacking, "--combine", "grow-diag-final-and").out
+    refused(give(*lacking, "--combine", "grow-diag-final-attention"), "runs/plain has no attention")
+    for run in ("runs/transformer", "runs/plain", reverse):
+        (place.path / run / "checkpoints" / "aligner.safetensors").unlink()
+
+
+def test_lines_are_numbered_through(place: Place, give: Any, reverse: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nmt.inspection.CHUNK", 2)
+    lines = ["der Hund"] * 5 + ["rot " * 3000]
+    write_lines(place.path / "numbered.de", lines)
+    write_lines(place.path / "numbered.en", ["the dog"] * 6)
+    for more in (["--target", "numbered.en"], ["--target", "numbered.en", "--reverse", reverse], []):
+        outcome = give("align", "runs/rnn", "--source", "numbered.de", *more)
+        said = [line for line in outcome.error.split("\n") if "cut to" in line]
+        assert outcome.code == 0 and said and all(line.startswith("line 6: ") for line in said)
+
+
 def test_links_of_another_program_teach(place: Place, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nmt.teaching.UPDATES", 150)
     sources = read_lines(place.path / "train.de")
