@@ -228,8 +228,8 @@ def _add_align(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     align.add_argument(
         "--combine",
         choices=("intersection", "union", "grow-diag", "grow-diag-final-and", "grow-diag-final-attention", "soft"),
-        help="how to combine the links of two directions; soft: their weights (grow-diag-final-attention, or "
-        "grow-diag-final-and where a model has no attention)",
+        help="how to combine the links of two directions; grow-diag-final-attention: words without a link get one "
+        "where the attention of both agrees; soft: their weights (grow-diag-final-and)",
     )
     given.add_argument("--heatmaps", type=Path, metavar="DIR", help="draw them there instead, as PNG, SVG and PDF")
     align.add_argument("--gold", type=Path, metavar="FILE", help="print the error rate against these links instead")
