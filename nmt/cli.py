@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from nmt import align_commands, commands
+from nmt import align_commands, commands, translate_command
 from nmt.config import InputError
 
 MOST = 10_000  # threads, hypotheses, seeds, pictures: more are a slip of the hand, and some would overflow
@@ -117,7 +117,24 @@ def _parser() -> argparse.ArgumentParser:
     translate.add_argument(
         "--beam-size", type=_count, metavar="N", help="hypotheses of a sentence (the run's config's)"
     )
-    translate.set_defaults(command=commands.translate)
+    translate.add_argument("--n-best", type=_count, metavar="N", help="print so many of them a line, the best first")
+    translate.add_argument(
+        "--format",
+        choices=("text", "tsv", "jsonl"),
+        help="the translation alone; line number, score and translation; the same and more as JSON (text, or tsv with "
+        "--n-best)",
+    )
+    translate.add_argument("--links", action="store_true", help="word links, too, as `nmt align` gives them")
+    translate.add_argument("--prefix", type=Path, metavar="FILE", help="what each translation begins with, a line each")
+    translate.add_argument("--min-length", type=_count, metavar="N", help="least pieces of each (the config's)")
+    translate.add_argument(
+        "--no-repeat-ngram-size", type=_count, metavar="N", help="no N pieces in a row twice in one (the config's)"
+    )
+    translate.add_argument("--sample", action="store_true", help="draw translations instead of searching for the best")
+    translate.add_argument("--temperature", type=_temperature, metavar="X", help="under 1 bolder, over 1 freer (1)")
+    translate.add_argument("--top-k", type=_count, metavar="N", help="draw from the N most probable pieces (all)")
+    translate.add_argument("--seed", type=_count_or_none, metavar="N", help="of what is drawn (1)")
+    translate.set_defaults(command=translate_command.translate)
 
     score = subparsers.add_parser(
         "score",
@@ -271,6 +288,16 @@ def _share(text: str) -> float:
         number = -1
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 0 to 1")
+    return number
+
+
+def _temperature(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0.001 <= number <= 1_000:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a number from 0.001 to 1,000")
     return number
 
 

@@ -171,27 +171,6 @@ def load_translator(arguments: argparse.Namespace, *paths: Path, aligns: bool = 
     return Translator.load_ensemble(runs, arguments.checkpoint, device, warn)
 
 
-def translate(arguments: argparse.Namespace) -> int:
-    """Print a translation of each line of standard input as soon as it is there."""
-    from dataclasses import replace
-
-    from nmt.lines import gather_lines
-
-    translator = load_translator(arguments, *arguments.runs)
-    if arguments.beam_size:
-        search = translator.search.model_copy(update={"beam_size": arguments.beam_size})
-        translator = replace(translator, search=search)
-    if sys.stdin is None:
-        raise InputError("standard input is closed, so there is nothing to translate")
-    first = 1
-    for lines in gather_lines(sys.stdin.fileno(), "standard input", most=10_000):
-        translations = translator.translate(lines, first=first, bar="translating")
-        first += len(lines)
-        sys.stdout.buffer.write("".join(t.text + "\n" for t in translations).encode())
-        sys.stdout.buffer.flush()
-    return 0
-
-
 def score(arguments: argparse.Namespace) -> int:
     """Print the log-probability of each translation."""
     pairs = read_pairs_of(arguments)

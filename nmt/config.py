@@ -193,6 +193,12 @@ class SearchConfig(Section):
         2.0, ge=0, le=100, description="a translation is at most this times the source's length ..."
     )
     max_length_offset: Annotated[int, Unit("pieces")] = Field(10, ge=1, le=10_000, description="... plus this")
+    min_length: Annotated[int, Unit("pieces")] = Field(
+        0, ge=0, le=10_000, description="a translation has at least so many, as far as its greatest length allows"
+    )
+    no_repeat_ngram_size: Annotated[int, Unit("pieces")] = Field(
+        0, ge=0, le=10_000, description="no translation holds the same so many pieces in a row twice; 0: it may"
+    )
     max_length: Annotated[int, Unit("pieces")] = Field(
         1000, ge=1, description="longer lines are cut, with a message, when translated, scored or aligned"
     )

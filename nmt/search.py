@@ -1,13 +1,14 @@
-"""Batched beam search; greedy is beam 1. It sees ids, scores and hypotheses, and no model but through its contract."""
+"""Batched beam search and sampling; greedy is beam 1. They see ids and scores, no model but through its contract."""
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nmt.config import SearchConfig
 from nmt.models.base import Memory, Moves, Seq2Seq, State, stack
 from nmt.subwords import BOS, EOS, PAD, SEP, UNK
 
@@ -34,11 +35,29 @@ class Hypothesis:
 
 
 @dataclass(frozen=True)
+class Request:
+    """A sentence to search, and what its hypotheses must be."""
+
+    number: int  # by which they are given back
+    max_length: int  # pieces, </s> counted, at least 1; at that length </s> is forced
+    prefix: Sequence[int] = ()  # the pieces that they begin with, fewer than max_length
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Hypotheses are drawn, piece by piece, as the model would say them."""
+
+    temperature: float = 1.0  # log-probabilities are divided by it before a draw: under 1 it is bolder, over 1 freer
+    top_k: int = 0  # draw from the most probable pieces, so many (Fan et al. 2018, 5.1); 0: from all
+    seed: int = 1  # what is drawn follows from it and a sentence's number, whatever is searched beside it
+
+
+@dataclass(frozen=True)
 class _Sentence:
     """A sentence that is searched."""
 
-    number: int
-    max_length: int  # pieces, </s> counted
+    request: Request
+    draws: np.random.Generator | None  # its random numbers, where hypotheses are drawn
     finished: list[Hypothesis] = field(default_factory=list)  # added to
 
     def best(self, beam_size: int) -> list[Hypothesis]:
@@ -97,38 +116,46 @@ class _Beam:
 
 @torch.no_grad()
 def beam_search(
-    model: Seq2Seq, batches: Iterable[tuple[Tensor, Sequence[int]]], *, beam_size: int, length_penalty: float
+    model: Seq2Seq,
+    batches: Iterable[tuple[Tensor, Sequence[Request]]],
+    config: SearchConfig,
+    sampling: Sampling | None = None,
 ) -> Iterator[tuple[int, list[Hypothesis]]]:
-    """The number of each sentence, from 0 over all batches, and its finished hypotheses: at least one, the best first.
+    """The number of each sentence and its finished hypotheses, at least one, the best first.
 
-    batches: ids (B, S), and B numbers of pieces, </s> counted, at least 1; at that length </s> is forced. A sentence is
-    done, and given back, when beam_size hypotheses ended among the best beam_size candidates of a step. The last few
-    sentences of each batch are set aside and searched together: a step of few takes hardly less time than one of many.
+    batches: ids (B, S), and what is asked of B sentences. A sentence is done, and given back, when beam_size hypotheses
+    ended among the best beam_size candidates of a step; where they are drawn, when beam_size of them ended. The last
+    few sentences of each batch are set aside and searched together: a step of few takes hardly less time than one of
+    many.
     """
-    numbers = itertools.count()
     aside: _Beam | None = None
-    for source, max_lengths in batches:
-        beam = _Beam.begin(model, source, [_Sentence(next(numbers), max_length) for max_length in max_lengths])
+
+    def begin(request: Request) -> _Sentence:
+        return _Sentence(request, np.random.default_rng([sampling.seed, request.number]) if sampling else None)
+
+    for source, requests in batches:
+        beam = _Beam.begin(model, source, list(map(begin, requests)))
         while len(beam.sentences) > len(source) // LAST:
-            beam, done = _advance(model, beam, beam_size, length_penalty)
+            beam, done = _advance(model, beam, config, sampling)
             yield from done
         aside = beam if aside is None else aside.join(beam)
         while len(aside.sentences) > len(source):  # never more than a batch, so that memory suffices
-            aside, done = _advance(model, aside, beam_size, length_penalty)
+            aside, done = _advance(model, aside, config, sampling)
             yield from done
     while aside is not None and aside.sentences:
-        aside, done = _advance(model, aside, beam_size, length_penalty)
+        aside, done = _advance(model, aside, config, sampling)
         yield from done
 
 
 def _advance(
-    model: Seq2Seq, beam: _Beam, beam_size: int, length_penalty: float
+    model: Seq2Seq, beam: _Beam, config: SearchConfig, sampling: Sampling | None
 ) -> tuple[_Beam, list[tuple[int, list[Hypothesis]]]]:
     """The beam after one more step, with beam_size hypotheses of each sentence, and the sentences that are done."""
-    sentences = beam.sentences
+    sentences, beam_size = beam.sentences, config.beam_size
     logits, state = model.step(beam.memory, beam.state, beam.tokens)
     log_probabilities = torch.log_softmax(logits, -1, out=logits)  # new memory would cost more than the sums
-    log_probabilities.index_fill_(2, torch.tensor(FORBIDDEN, device=logits.device), -torch.inf)
+    at_limit = [own.request.max_length == length for own, length in zip(sentences, state.lengths, strict=True)]
+    _forbid(log_probabilities, beam, state.lengths, at_limit, config)
 
     def finish(rows: Tensor, parents: Tensor, totals: Tensor) -> None:
         """Add these hypotheses of these rows, which have ended."""
@@ -136,12 +163,14 @@ def _advance(
         for row, ids, total in found:
             length = state.lengths[row]
             own = ids[len(ids) - length + 1 :]
-            sentences[row].finished.append(Hypothesis(own, total, total / length**length_penalty))
+            sentences[row].finished.append(Hypothesis(own, total, total / length**config.length_penalty))
 
-    # Of twice as many candidates as hypotheses at least half do not end, as each hypothesis ends in one way.
-    best, parents, pieces = best_continuations(beam.scores, log_probabilities, 2 * beam_size)  # each (B, C)
+    if sampling is None:
+        # Of twice as many candidates as hypotheses at least half do not end, as each hypothesis ends in one way.
+        best, parents, pieces = best_continuations(beam.scores, log_probabilities, 2 * beam_size)  # each (B, C)
+    else:
+        best, parents, pieces = _drawn(beam, log_probabilities, beam_size, sampling)  # each (B, K)
     ends = pieces == EOS
-    at_limit = [sentence.max_length == length for sentence, length in zip(sentences, state.lengths, strict=True)]
     if any(at_limit):  # all live hypotheses end
         ending_all = torch.tensor(at_limit, device=logits.device)[:, None]  # (B, 1)
         ends &= ~ending_all
@@ -152,16 +181,74 @@ def _advance(
     if len(rows):
         finish(rows, parents[rows, candidates], best[rows, candidates])
 
-    scores, chosen = best.masked_fill(ends, -torch.inf).topk(beam_size)  # (B, K)
-    parents, tokens = parents.gather(1, chosen), pieces.gather(1, chosen)
-    ids = torch.cat([beam.ids.gather(1, parents[:, :, None].expand(-1, -1, beam.ids.shape[2])), tokens[:, :, None]], 2)
-    beam = _Beam(sentences, beam.memory, state.reorder(parents), scores, ids, tokens)
+    scores = best.masked_fill(ends, -torch.inf)
+    if sampling is None:
+        scores, chosen = scores.topk(beam_size)  # (B, K)
+        parents, pieces = parents.gather(1, chosen), pieces.gather(1, chosen)
+    ids = torch.cat([beam.ids.gather(1, parents[:, :, None].expand(-1, -1, beam.ids.shape[2])), pieces[:, :, None]], 2)
+    beam = _Beam(sentences, beam.memory, state.reorder(parents), scores, ids, pieces)
     stays = [
         not ended and len(sentence.finished) < beam_size for sentence, ended in zip(sentences, at_limit, strict=True)
     ]
     left = [sentence for sentence, stay in zip(sentences, stays, strict=True) if not stay]
-    done = [(sentence.number, sentence.best(beam_size)) for sentence in left]
+    done = [(sentence.request.number, sentence.best(beam_size)) for sentence in left]
     return (beam.keep(stays) if done else beam), done
+
+
+def _forbid(
+    log_probabilities: Tensor, beam: _Beam, lengths: list[int], at_limit: list[bool], config: SearchConfig
+) -> None:
+    """Set to -inf what may not follow, of log-probabilities (B, K, V); lengths: of what would end now, </s> counted."""
+    device = log_probabilities.device
+    given = [
+        (row, own.request.prefix[length - 1])
+        for row, (own, length) in enumerate(zip(beam.sentences, lengths, strict=True))
+        if length <= len(own.request.prefix)
+    ]
+    if given:
+        rows, pieces = torch.tensor(given, device=device).unbind(1)
+        forced = log_probabilities[rows, :, pieces]  # (rows, K), a copy
+    log_probabilities.index_fill_(2, torch.tensor(FORBIDDEN, device=device), -torch.inf)
+    short = [length <= config.min_length and not ends for length, ends in zip(lengths, at_limit, strict=True)]
+    if any(short) or config.no_repeat_ngram_size:
+        ending = log_probabilities[:, :, EOS].clone()
+        log_probabilities[torch.tensor(short, device=device), :, EOS] = -torch.inf
+        if config.no_repeat_ngram_size:
+            _forbid_repetition(log_probabilities, beam.ids, config.no_repeat_ngram_size)
+        # Where nothing is left, a hypothesis may end after all.
+        stuck = log_probabilities.amax(-1) == -torch.inf  # (B, K)
+        log_probabilities[:, :, EOS] = torch.where(stuck, ending, log_probabilities[:, :, EOS])
+    if given:
+        log_probabilities[rows] = -torch.inf
+        log_probabilities[rows, :, pieces] = forced
+
+
+def _forbid_repetition(log_probabilities: Tensor, ids: Tensor, size: int) -> None:
+    """Set to -inf, of (B, K, V), the pieces with which ids (B, K, T) would end in n pieces that they hold already.
+
+    Paulus et al. 2018, section 2.5. Before a hypothesis' first piece stands PAD, which no n pieces hold.
+    """
+    if ids.shape[2] < size:
+        return
+    last = ids[:, :, ids.shape[2] - size + 1 :]  # (B, K, n - 1)
+    same = (ids.unfold(2, size, 1)[..., :-1] == last[:, :, None]).all(-1)  # (B, K, T - n + 1)
+    log_probabilities.scatter_(2, torch.where(same, ids[:, :, size - 1 :], PAD), -torch.inf)
+
+
+def _drawn(beam: _Beam, log_probabilities: Tensor, count: int, sampling: Sampling) -> tuple[Tensor, Tensor, Tensor]:
+    """As `best_continuations`, but `count` drawn ones: of one hypothesis all, else one of each, in their order."""
+    hypotheses = log_probabilities.shape[1]
+    each = count // hypotheses
+    scaled = log_probabilities.double() / sampling.temperature
+    if 0 < sampling.top_k < scaled.shape[2]:
+        scaled = scaled.masked_fill(scaled < scaled.topk(sampling.top_k).values[:, :, -1:], -torch.inf)
+    cumulated = scaled.softmax(-1).cumsum(-1)  # (B, K, V)
+    numbers = np.stack([own.draws.random((hypotheses, each)) for own in beam.sentences if own.draws is not None])
+    draws = torch.from_numpy(numbers).to(cumulated.device) * cumulated[:, :, -1:]
+    pieces = torch.searchsorted(cumulated, draws, right=True)  # (B, K, each): the first one whose sum is greater
+    totals = beam.scores[:, :, None] + log_probabilities.gather(2, pieces)
+    parents = torch.arange(hypotheses, device=pieces.device)[None, :, None].expand_as(pieces)
+    return totals.flatten(1), parents.flatten(1), pieces.flatten(1)
 
 
 def best_continuations(scores: Tensor, log_probabilities: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:

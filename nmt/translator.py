@@ -24,8 +24,8 @@ from nmt.models.base import Extraction, Memory, Seq2Seq
 from nmt.models.ensemble import Ensemble
 from nmt.models.layers import lay_out_for_search
 from nmt.runs import Checkpoint, Run
-from nmt.search import Hypothesis, beam_search
-from nmt.subwords import PAD, Pieces, Subwords
+from nmt.search import Hypothesis, Request, Sampling, beam_search
+from nmt.subwords import PAD, UNK, Pieces, Subwords
 
 Pair = tuple[Pieces, Pieces]  # source, target
 HELD = 1 << 24  # numbers of attention held at a time: more layers are read one after the other
@@ -105,32 +105,81 @@ class Translator:
         """What alignments are read from, for people."""
         return str(self.extraction) if self.aligner is None else "trained aligner"
 
-    @torch.no_grad()
     def translate(self, lines: Sequence[str], *, first: int = 1, bar: str | None = None) -> list[Translation]:
         """The best hypothesis of each line, in order; an empty or blank line gives an empty one.
 
         first: the number of the first line, for messages. bar: the title of a progress bar, if one is wanted.
         """
+        return [best for best, *_ in self.translations(lines, first=first, bar=bar)]
+
+    @torch.no_grad()
+    def translations(
+        self,
+        lines: Sequence[str],
+        *,
+        prefixes: Sequence[str] | None = None,
+        sampling: Sampling | None = None,
+        first: int = 1,
+        bar: str | None = None,
+    ) -> list[list[Translation]]:
+        """All hypotheses that were found of each line, the best first: at least one, at most search.beam_size.
+
+        prefixes: the pieces of a text that each line's translations begin with. Those of an empty or blank line are one
+        empty text, whatever its prefix. sampling: hypotheses are drawn, by seed and line number.
+        """
         sources = [self._cut(ids, number) for number, ids in enumerate(self.subwords.source.encode(list(lines)), first)]
-        found = [Translation("", [], 0.0)] * len(lines)
+        begins = [self._forced(prefix, number) for number, prefix in enumerate(prefixes or [""] * len(lines), first)]
+        found = [[Translation("", [], 0.0)] for _ in lines]
         written = [row for row, line in enumerate(lines) if sources[row] and not line.isspace()]
-        hypotheses = self.search_ids([sources[row] for row in written], bar=bar)
-        texts = self.subwords.target.decode([best.ids for best in hypotheses])
-        for row, best, text in zip(written, hypotheses, texts, strict=True):
-            found[row] = Translation(text, best.ids, best.score)
+        hypotheses = self.search_ids(
+            [sources[row] for row in written],
+            prefixes=[begins[row] for row in written],
+            sampling=sampling,
+            numbers=[first + row for row in written],
+            bar=bar,
+        )
+        for row, own in zip(written, hypotheses, strict=True):
+            texts = self.subwords.target.decode([one.ids for one in own])
+            found[row] = [Translation(text, one.ids, one.score) for text, one in zip(texts, own, strict=True)]
         return found
 
-    def search_ids(self, sources: Sequence[list[int]], *, bar: str | None = None) -> list[Hypothesis]:
-        """The best hypothesis of each source, given as ids without </s>, in order."""
+    def _forced(self, prefix: str, number: int) -> list[int]:
+        """The pieces of a prefix, up to the first one that the model has none for."""
+        ids = self.subwords.target.encode([prefix])[0]
+        if UNK in ids:
+            known = ids[: ids.index(UNK)]
+            self.warn(
+                f"line {number}: the prefix {prefix!r} is kept up to {self.subwords.target.decode([known])[0]!r}, as "
+                "the model has no piece for what follows"
+            )
+            ids = known
+        if len(ids) > self.search.max_length:
+            self.warn(f"line {number}: the prefix is cut to search.max_length = {self.search.max_length:,} pieces")
+        return ids[: self.search.max_length]
+
+    @torch.no_grad()
+    def search_ids(
+        self,
+        sources: Sequence[list[int]],
+        *,
+        prefixes: Sequence[list[int]] | None = None,
+        sampling: Sampling | None = None,
+        numbers: Sequence[int] | None = None,
+        bar: str | None = None,
+    ) -> list[list[Hypothesis]]:
+        """Hypotheses of each source, given as ids without </s>, in order; numbers: theirs, for draws (from 0 on)."""
         lengths = torch.tensor([len(ids) for ids in sources], dtype=torch.long).reshape(-1, 1)
-        found: dict[int, Hypothesis] = {}
+        begins = [[]] * len(sources) if prefixes is None else prefixes
+        numbers = range(len(sources)) if numbers is None else numbers
+        requests = list(map(self._request, numbers, sources, begins))
+        found: dict[int, list[Hypothesis]] = {}  # by number
         with workers(self.device) as (pool, count), _progress(bar, len(sources)) as done:
             waiting = deque(self._groups(lengths, hypotheses=self.search.beam_size, shares=count))
 
             def work() -> None:
                 """Search what waits until nothing does, or until a worker fails."""
                 try:
-                    self._search(sources, waiting, found, done)
+                    self._search(sources, requests, sampling, waiting, found, done)
                 finally:
                     waiting.clear()
 
@@ -141,30 +190,28 @@ class Translator:
                     running.result()
             finally:
                 waiting.clear()  # else the workers would go on before an interruption is heard
-        return [found[row] for row in range(len(sources))]
+        return [found[number] for number in numbers]
+
+    def _request(self, number: int, source: list[int], prefix: list[int]) -> Request:
+        longest = max(int(self.search.max_length_ratio * len(source)), len(prefix)) + self.search.max_length_offset
+        return Request(number, longest, prefix)
 
     def _search(
         self,
         sources: Sequence[list[int]],
+        requests: Sequence[Request],
+        sampling: Sampling | None,
         waiting: deque[list[int]],
-        found: dict[int, Hypothesis],
+        found: dict[int, list[Hypothesis]],
         done: Callable[[int], object],
     ) -> None:
-        """Take groups of rows from those that wait, and add the best hypothesis of each."""
-        taken: list[int] = []
-
-        def batches() -> Iterator[tuple[Tensor, list[int]]]:
-            for group in _taken(waiting):
-                taken.extend(group)
-                own = [sources[row] for row in group]
-                ratio, offset = self.search.max_length_ratio, self.search.max_length_offset
-                yield to_device(pad(own, end=True), self.device), [int(ratio * len(ids)) + offset for ids in own]
-
-        searched = beam_search(
-            self.model, batches(), beam_size=self.search.beam_size, length_penalty=self.search.length_penalty
+        """Take groups of rows from those that wait, and add the hypotheses of each, by its number."""
+        batches = (
+            (to_device(pad([sources[row] for row in group], end=True), self.device), [requests[row] for row in group])
+            for group in _taken(waiting)
         )
-        for number, hypotheses in searched:
-            found[taken[number]] = hypotheses[0]
+        for number, hypotheses in beam_search(self.model, batches, self.search, sampling):
+            found[number] = hypotheses
             done(1)
 
     @torch.no_grad()

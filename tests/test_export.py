@@ -5,6 +5,7 @@ import io
 import json
 import re
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from nmt.batching import make_batch
 from nmt.config import InputError, SearchConfig, SubwordConfig, TransformerConfig
 from nmt.models import build_model
 from nmt.models.export import export_ctranslate2
-from nmt.search import FORBIDDEN, beam_search
-from nmt.subwords import EOS, PAD, learn_subwords
+from nmt.search import FORBIDDEN
+from nmt.subwords import PAD, learn_subwords
 from nmt.translator import Translator
 from tests.conftest import make_model
 from tests.test_translator import sentences
@@ -91,8 +92,7 @@ def test_ctranslate2_finds_our_hypotheses_with_our_scores(ours, folder, beam_siz
     lengths = set()
     for ids in source.encode(LINES):
         limit = 2 * len(ids) + 10
-        batches = [(torch.tensor([[*ids, EOS]]), [limit])]
-        [(_, found)] = beam_search(ours.model, batches, beam_size=beam_size, length_penalty=ours.search.length_penalty)
+        [found] = replace(ours, search=ours.search.model_copy(update={"beam_size": beam_size})).search_ids([ids])
         assert all(len(hypothesis.ids) + 1 < limit for hypothesis in found)  # at the limit the two differ
         [result] = theirs.translate_batch(
             [as_pieces(ids, source.pieces)],
@@ -103,6 +103,25 @@ def test_ctranslate2_finds_our_hypotheses_with_our_scores(ours, folder, beam_siz
         assert result.scores == pytest.approx([hypothesis.score for hypothesis in found], abs=1e-3)
         lengths.add(len(found[0].ids))
     assert len(lengths) > 3
+
+
+def test_ctranslate2_keeps_to_our_bounds(ours, tmp_path):
+    bounded = replace(
+        ours, search=SearchConfig(beam_size=1, min_length=12, no_repeat_ngram_size=2, max_length_offset=20)
+    )
+    export_ctranslate2(bounded.model, bounded.subwords, bounded.search, tmp_path / "bounded")
+    theirs, source, target = load(tmp_path / "bounded"), ours.subwords.source, ours.subwords.target
+    changed = 0
+    for ids, usual in zip(source.encode(LINES), ours.search_ids(source.encode(LINES)), strict=True):
+        [[best]] = bounded.search_ids([ids])
+        limit = 2 * len(ids) + 20
+        [result] = theirs.translate_batch(
+            [as_pieces(ids, source.pieces)], max_decoding_length=limit, **options(tmp_path / "bounded")
+        )
+        # It renormalises over what is not barred, so with a wider beam it would prefer others.
+        assert result.hypotheses[0][: limit - 1] == as_pieces(best.ids, target.pieces)
+        changed += best.ids != usual[0].ids
+    assert changed > 3
 
 
 def test_ctranslate2_scores_given_translations_as_we_do(ours, folder):

@@ -12,7 +12,7 @@ READING_ORDER = """
     loss search alignment gold hmm scores comparison plotting checkpoint aligner facts events progress runs translator
     inspection choosing teaching
     preparation optimisation validation training systems evaluation tables page heatmaps report alignment_page
-    presentation commands align_commands cli
+    presentation commands translate_command align_commands cli
 """
 ORDER = READING_ORDER.split()
 

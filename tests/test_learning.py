@@ -10,7 +10,7 @@ import torch
 from nmt.alignment import extract, links, split_words
 from nmt.batching import make_batch, plan_updates
 from nmt.cli import main
-from nmt.config import RNNConfig, TransformerConfig, parse_config
+from nmt.config import RNNConfig, SearchConfig, TransformerConfig, parse_config
 from nmt.corpus import FEATURES, TrainingCorpus
 from nmt.gold import diagonal, oracle, read_gold, worth
 from nmt.lines import TextPairs, read_lines
@@ -20,7 +20,7 @@ from nmt.models.export import export_ctranslate2
 from nmt.optimisation import Updater
 from nmt.preparation import Prepared
 from nmt.runs import Run
-from nmt.search import beam_search
+from nmt.search import Request, beam_search
 from nmt.subwords import EOS, Subwords, Vocabulary
 from nmt.translator import Translator
 
@@ -107,7 +107,7 @@ def test_both_models_learn_to_reverse_and_look_along_the_antidiagonal(name):
     right = 0
     for source in letters(100, seed=2):
         ids = torch.tensor([[*source, EOS]])
-        [(_, [best, *_])] = beam_search(model, [(ids, [20])], beam_size=2, length_penalty=1.0)
+        [(_, [best, *_])] = beam_search(model, [(ids, [Request(0, 20)])], SearchConfig(beam_size=2))
         right += best.ids == source[::-1]
     assert right >= 90, right
     assert on_antidiagonal(model) > 0.9

@@ -81,7 +81,8 @@ def export_ctranslate2(model: Seq2Seq, subwords: Subwords, search: SearchConfig,
     options = {
         "beam_size": search.beam_size,
         "length_penalty": search.length_penalty,
-        "min_decoding_length": 0,
+        "min_decoding_length": search.min_length,
+        "no_repeat_ngram_size": search.no_repeat_ngram_size,
         "max_input_length": search.max_length + 1,  # </s> counted
         "suppress_sequences": [[subwords.target.pieces[piece]] for piece in (PAD, BOS, SEP)],
         "disable_unk": True,

@@ -121,6 +121,9 @@ def kill_and_resume(folder: Path, kills: int, draw: random.Random) -> int:
     hit: Counter[str] = Counter()
     faults = runs = 0
     while sum(hit.values()) < kills or min(hit[place] for place in PLACES) < kills // 5:
+        if runs == 10 * kills:
+            print(f"{runs} runs had only these kills: {dict(hit)}")
+            return 1
         name, run = NAMES[runs % len(NAMES)], f"run-{runs}"
         runs += 1
         for _ in range(draw.randrange(1, 5)):  # kills of one run

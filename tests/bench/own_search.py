@@ -38,7 +38,7 @@ def prepare(task: Task) -> Search:
     def ids_to_ids(numbers: Sequence[int], beam_size: int, exactly: int | None) -> list[int]:
         own = configure(beam_size, exactly)
         sources = [task["sources"][number] for number in numbers]
-        return [len(found.ids) + 1 for found in own.search_ids(sources)]
+        return [len(best.ids) + 1 for best, *_ in own.search_ids(sources)]
 
     return text_to_text if task["setting"]["text"] else ids_to_ids
 
