@@ -126,9 +126,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     translate.add_argument("--links", action="store_true", help="word links, too, as `nmt align` gives them")
     translate.add_argument("--prefix", type=Path, metavar="FILE", help="what each translation begins with, a line each")
-    translate.add_argument("--min-length", type=_count, metavar="N", help="least pieces of each (the config's)")
     translate.add_argument(
-        "--no-repeat-ngram-size", type=_count, metavar="N", help="no N pieces in a row twice in one (the config's)"
+        "--min-length", type=_count, metavar="N", help="at least N pieces a translation (the config's)"
+    )
+    translate.add_argument(
+        "--no-repeat-ngram-size",
+        type=_count,
+        metavar="N",
+        help="never the same N pieces in a row twice in a translation (the config's)",
     )
     translate.add_argument("--sample", action="store_true", help="draw translations instead of searching for the best")
     translate.add_argument("--temperature", type=_temperature, metavar="X", help="under 1 bolder, over 1 freer (1)")

@@ -114,7 +114,7 @@ class _Prefixes:
 
 @dataclass(frozen=True)
 class _Hypothesis:
-    """A translation of a line, and the how manieth best it is."""
+    """A translation of a line, and its rank among those of the line."""
 
     number: int  # of the line
     rank: int  # 1: the best

@@ -128,7 +128,10 @@ class Translator:
         empty text, whatever its prefix. sampling: hypotheses are drawn, by seed and line number.
         """
         sources = [self._cut(ids, number) for number, ids in enumerate(self.subwords.source.encode(list(lines)), first)]
-        begins = [self._forced(prefix, number) for number, prefix in enumerate(prefixes or [""] * len(lines), first)]
+        begins: list[list[int]] = [[]] * len(lines)
+        if prefixes is not None:
+            rows = zip(prefixes, lines, strict=True)
+            begins = [self._forced(prefix, number) for number, (prefix, _) in enumerate(rows, first)]
         found = [[Translation("", [], 0.0)] for _ in lines]
         written = [row for row, line in enumerate(lines) if sources[row] and not line.isspace()]
         hypotheses = self.search_ids(
@@ -153,9 +156,7 @@ class Translator:
                 "the model has no piece for what follows"
             )
             ids = known
-        if len(ids) > self.search.max_length:
-            self.warn(f"line {number}: the prefix is cut to search.max_length = {self.search.max_length:,} pieces")
-        return ids[: self.search.max_length]
+        return self._cut(ids, number, "a prefix of ")
 
     @torch.no_grad()
     def search_ids(
@@ -364,9 +365,10 @@ class Translator:
         groups = plan_in_order_of_length(lengths, max(1, min(most, math.ceil(tokens / (shares * rounds)))))
         return [group.tolist() for group in groups[::-1]]
 
-    def _cut(self, ids: list[int], number: int) -> list[int]:
-        if len(ids) > self.search.max_length:
-            self.warn(f"line {number}: {len(ids):,} pieces, cut to search.max_length = {self.search.max_length:,}")
+    def _cut(self, ids: list[int], number: int, name: str = "") -> list[int]:
+        most = self.search.max_length
+        if len(ids) > most:
+            self.warn(f"line {number}: {name}{len(ids):,} pieces, cut to search.max_length = {most:,}")
         return ids[: self.search.max_length]
 
     def _cut_pieces(self, pieces: Pieces, number: int) -> Pieces:

@@ -62,6 +62,24 @@ def test_a_prefix_is_kept_as_far_as_the_model_can_say_it(place: Place, give: Any
     assert outcome.lines[0].startswith("the") and "line 1: the prefix 'the 猫 dog'" in outcome.error
 
 
+def test_a_prefix_longer_than_a_line_may_be_is_cut_and_named(place: Place, give: Any) -> None:
+    write_lines(place.path / "prefixes", ["", "the dog " * 200])
+    write_lines(place.path / "given", ["der Hund", "der Hund"])
+    outcome = give("translate", "runs/rnn", "--prefix", "prefixes", stdin=place.path / "given")
+    assert outcome.lines[1].startswith("the dog the dog") and len(outcome.lines) == 2
+    assert "line 2: a prefix of " in outcome.error and "search.max_length = 100" in outcome.error
+
+
+def test_options_say_how_long_and_how_varied_translations_are(place: Place, give: Any) -> None:
+    def words(*options: str) -> list[list[str]]:
+        outcome = give("translate", "runs/transformer", *options, stdin=place.path / "plain.de")
+        return [line.split() for line in outcome.lines]
+
+    usual, longer, varied = words(), words("--min-length", "12"), words("--no-repeat-ngram-size", "1")
+    assert sum(map(len, longer)) > sum(map(len, usual))
+    assert all(len(set(line)) == len(line) for line in varied)
+
+
 def test_what_is_drawn_follows_from_seed_and_line(place: Place, give: Any) -> None:
     def drawn(*options: str, file: str = "nasty.de") -> list[str]:
         outcome = give("translate", "runs/transformer", "--sample", *options, stdin=place.path / file)
