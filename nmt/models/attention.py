@@ -29,7 +29,7 @@ class AdditiveAttention(nn.Module):
 
     def forward(self, query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         """Weights (B, K, S) of queries (B, K, ·) over keys (B, S, hidden); 0 where the mask (B, S) is False."""
-        hidden = torch.tanh(self.query(query)[:, :, None] + keys[:, None])  # (B, K, S, hidden)
+        hidden = (self.query(query)[:, :, None] + keys[:, None]).tanh_()  # (B, K, S, hidden)
         scores = self.score(hidden)[..., 0]  # (B, K, S)
         return scores.masked_fill(~mask[:, None], -torch.inf).softmax(-1)
 

@@ -67,10 +67,11 @@ class RNN(Seq2Seq):
         return Memory(states, mask, (), (self.attend.keys(states).unsqueeze(1),))
 
     def decode(self, memory: Memory, target_in: Tensor, weights: Tensor | None = None) -> Tensor:
-        return self._unroll(memory, target_in, weights)[0]
+        words, states, contexts, _ = self._unroll(memory, target_in, weights)
+        return self._deep_output(states, words, contexts)
 
     def attention(self, memory: Memory, target_in: Tensor, layers: Sequence[int]) -> Tensor:
-        weights = self._unroll(memory, target_in, None)[1]  # (B, T, S)
+        *_, weights = self._unroll(memory, target_in, None)  # (B, T, S)
         return weights[:, None, None].expand(-1, len(layers), -1, -1, -1)  # (B, L, 1, T, S)
 
     def value_products(self, memory: Memory, layers: Sequence[int]) -> Tensor:
@@ -94,8 +95,10 @@ class RNN(Seq2Seq):
         logits = F.linear(self._deep_output(carried[-1], words, context), *self.output)
         return logits, State(carried, (), state.visible, [length + 1 for length in state.lengths])
 
-    def _unroll(self, memory: Memory, target_in: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Features (B, T, D) and the attention (B, T, S) that they were computed with."""
+    def _unroll(
+        self, memory: Memory, target_in: Tensor, weights: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Embeddings of words (B, T, ·), states (B, T, D), contexts (B, T, 2E), and attention (B, T, S)."""
         words = self.dropout(self.embeddings.target(target_in))  # (B, T, width)
         # Cut once: a slice at each time would, backwards, fill and add a tensor of all times at each time.
         from_words = self.word_input(words).split(1, dim=1)  # T of (B, 1, 3D)
@@ -108,8 +111,7 @@ class RNN(Seq2Seq):
             states.append(carried[-1])
             contexts.append(context)
             used.append(now)
-        features = self._deep_output(torch.cat(states, dim=1), words, torch.cat(contexts, dim=1))
-        return features, torch.cat(used, dim=1)
+        return words, torch.cat(states, dim=1), torch.cat(contexts, dim=1), torch.cat(used, dim=1)
 
     def _weights(self, memory: Memory, carried: tuple[Tensor, ...]) -> Tensor:
         """(B, K, S) what each hypothesis looks at next; queried by the state before the step."""
