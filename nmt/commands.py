@@ -101,7 +101,7 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
             print(f"{run.path} is finished: {progress.update:,} updates in {clock(progress.seconds)}")
             print(f"next: python evaluate.py {run.path}, or raise training.updates to train it further")
             return 0
-        preparation.check_data(run, config, "train", "valid", "test")
+        preparation.check_data(run, config, "train", "valid", "test", "subwords")
     elif not (arguments.overwrite or arguments.dry_run):
         run.check_free()
     if not (goes_on or arguments.dry_run) and path.resolve() == (run.path / "config.toml").resolve():

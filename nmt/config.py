@@ -22,6 +22,10 @@ class InputError(ValueError):
     """A mistake in what the user gave, told in sentences: what, where, what was expected, what to do next."""
 
 
+# Pieces of every subword model, by their ids.
+SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<sep>")
+
+
 @dataclass(frozen=True)
 class Unit:
     """What a number of a config counts."""
@@ -63,9 +67,21 @@ class DataConfig(Section):
     )
 
 
-class SubwordConfig(Section):
-    """The SentencePiece models, learned on the training text."""
+class SubwordFiles(Section):
+    """SentencePiece models that are there already."""
 
+    source: str = Field("", description="file of a SentencePiece model for the source instead of learning one")
+    target: str = Field("", description="for the target; the same file: joint. subwords.model = FILE is short for both")
+
+
+# A part of a text that is always one piece.
+Symbol = Annotated[str, Field(pattern=r"^[^\s▁]+$")]
+
+
+class SubwordConfig(Section):
+    """The SentencePiece models, learned on the training text or given."""
+
+    model: SubwordFiles = SubwordFiles()
     kind: Literal["unigram", "bpe"] = Field("unigram", description="how pieces are learned")
     vocabulary_size: Annotated[int, Unit("pieces a model")] = Field(
         8000, ge=16, le=10_000_000, description="shrinks, with a message, where the text is too small for it"
@@ -73,6 +89,14 @@ class SubwordConfig(Section):
     joint: bool = Field(True, description="one model for both languages (true) or one a side (false)")
     character_coverage: Annotated[float, Unit("share of the text's characters")] = Field(
         1.0, ge=0.98, le=1, description="characters beyond it become unknown pieces"
+    )
+    byte_fallback: bool = Field(
+        False,
+        description="characters without a piece become their UTF-8 bytes, 256 pieces more, and not unknown pieces; "
+        "trained on what character_coverage leaves out",
+    )
+    user_symbols: tuple[Symbol, ...] = Field(
+        (), description="texts without spaces that are always one piece, wherever they stand, such as tags"
     )
     sampling: Annotated[int, Unit("segmentations")] = Field(
         1, ge=1, le=64, description="training draws a sentence's pieces anew each epoch, among its so many best"
@@ -239,6 +263,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 def parse_config(tree: dict[str, Any], name: str) -> Config:
     """The config that a tree of TOML tables holds; `name` says in errors where they came from."""
     config, mistakes, wrong = None, [], set()
+    subwords = tree.get("subwords")
+    if isinstance(subwords, dict) and isinstance(subwords.get("model"), str):
+        both = dict.fromkeys(SubwordFiles.model_fields, subwords["model"])
+        tree = tree | {"subwords": subwords | {"model": both}}
     try:
         # JSON's rules under strict: an array of TOML may be a tuple, a 1 a float; never a string a number.
         config = Config.model_validate_json(_json(tree, name))
@@ -284,6 +312,7 @@ def _contradictions(tree: dict[str, Any], wrong: Set[str]) -> Iterator[str]:
                 f'subwords.sampling = {sampling} needs subwords.kind = "unigram", but it is "bpe", which knows one '
                 "segmentation of a sentence and no probabilities of others"
             )
+    yield from _subword_contradictions({key: value for key, value in values.items() if sound(key)})
     if sound("data.max_length", "training.max_tokens"):
         length, tokens = values["data.max_length"], values["training.max_tokens"]
         if length + 1 > tokens:  # + 1: </s>
@@ -291,6 +320,28 @@ def _contradictions(tree: dict[str, Any], wrong: Set[str]) -> Iterator[str]:
                 f"training.max_tokens = {tokens} cannot hold a pair of data.max_length = {length} pieces and </s>: "
                 "raise the one or lower the other"
             )
+
+
+def _subword_contradictions(values: dict[str, Any]) -> Iterator[str]:
+    files = {side: values.get(f"subwords.model.{side}") for side in SubwordFiles.model_fields}
+    for side, file in files.items():
+        if not file and any(files.values()):
+            yield f"subwords.model.{side}: missing; a model for each side is given, or none"
+    learning = ("kind", "vocabulary_size", "joint", "character_coverage", "byte_fallback", "user_symbols")
+    for name in learning if all(files.values()) else ():
+        key, field = f"subwords.{name}", SubwordConfig.model_fields[name]
+        given = values.get(key, field.default)
+        if (tuple(given) if isinstance(given, list) else given) != field.default:
+            yield (
+                f"{key} = {json.dumps(given, ensure_ascii=False)} says how subwords are learned, but "
+                "subwords.model gives them; leave either out"
+            )
+    symbols = [symbol for symbol in values.get("subwords.user_symbols", ()) if isinstance(symbol, str)]
+    for symbol in dict.fromkeys(symbols):
+        if symbol in SPECIAL:
+            yield f'subwords.user_symbols: "{symbol}" is a piece of nmt\'s own; call it otherwise'
+        if symbols.count(symbol) > 1:
+            yield f'subwords.user_symbols: "{symbol}" stands there twice'
 
 
 def dump_config(config: Config) -> str:
@@ -472,7 +523,7 @@ def _type(key: FieldInfo) -> str:
     if get_origin(key.annotation) is Literal:
         text = " or ".join(json.dumps(value) for value in get_args(key.annotation))
     elif get_origin(key.annotation) is tuple:
-        text = "array of 2 numbers"
+        text = "array of strings" if get_args(key.annotation)[-1] is Ellipsis else "array of 2 numbers"
     else:
         text = names[key.annotation]
     bounds = [

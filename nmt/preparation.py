@@ -22,7 +22,7 @@ from nmt.lines import TextPairs, check_pairs, file_digest, read_pairs
 from nmt.models import build_model
 from nmt.models.base import Seq2Seq, count_parameters
 from nmt.runs import Run
-from nmt.subwords import UNK, Subwords, Vocabulary, learn_subwords
+from nmt.subwords import UNK, Subwords, Vocabulary, learn_subwords, load_subwords
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def prepare(config: Config, device: torch.device, subwords: Subwords | None = No
     """Data read and checked, subwords learned (unless given), an untrained model built."""
     for key, path in _data_files(config):
         if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be read once, and then be waited for
-            raise InputError(f"data.{key}: {path} is no plain file, but it is read several times; write it to one")
+            raise InputError(f"{key}: {path} is no plain file, but it is read several times; write it to one")
     check_pairs(config.data.train)
     # The test sets too: an error now, not after hours.
     files = {"validation set": config.data.valid} | {f"test set {name}": own for name, own in config.data.test.items()}
@@ -55,7 +55,10 @@ def prepare(config: Config, device: torch.device, subwords: Subwords | None = No
     scores.bleu(valid.targets[:1], valid.targets[:1], config.data.target_language)  # is its tokeniser there?
     messages: list[str] = []
     if subwords is None:
-        subwords, messages = learn_subwords(*training_lines(config.data.train), config.subwords)
+        if config.subwords.model.source:
+            subwords = load_subwords(config.subwords)
+        else:
+            subwords, messages = learn_subwords(*training_lines(config.data.train), config.subwords)
     corpus = load_training_corpus(config.data, subwords)
     seen = seen_lines({name: pairs.sources for name, pairs in sets.items()}, Path(config.data.train.source))
     limit = config.search.max_length
@@ -92,7 +95,7 @@ def describe(prepared: Prepared) -> str:
     lines = [
         f"data     {len(corpus.kept):,} training pairs, {len(prepared.valid.sources):,} for validation; "
         + (f"dropped {sum(corpus.dropped.values()):,}: {', '.join(dropped)}" if dropped else "none dropped"),
-        f"subwords {config.subwords.kind}, {sizes} pieces, {'joint' if subwords.joint else 'one model a side'}; "
+        f"subwords {subwords.kind}, {sizes} pieces, {'joint' if subwords.joint else 'one model a side'}; "
         f"unknown in validation: {unknown:,} of {pieces:,} ({unknown / max(1, pieces):.2%})",
         f"model    {config.model.kind}, {total:,} parameters, {embeddings:,} of them embeddings",
         f"updates  {config.training.updates:,}, {len(plan):,} an epoch, of at most {config.training.max_tokens:,} "
@@ -111,7 +114,10 @@ def facts(prepared: Prepared, command: list[str]) -> Facts:
         system=hardware.describe_system(),
         versions={"python": platform.python_version()} | library_versions(),
         git=git_state(),
-        data={key: DataFile(file=str(path), sha256=file_digest(path)) for key, path in _data_files(prepared.config)},
+        data={
+            key.removeprefix("data."): DataFile(file=str(path), sha256=file_digest(path))
+            for key, path in _data_files(prepared.config)
+        },
         training_pairs=len(prepared.corpus.kept),
         dropped_pairs=prepared.corpus.dropped,
         parameters=total,
@@ -120,11 +126,14 @@ def facts(prepared: Prepared, command: list[str]) -> Facts:
 
 
 def _data_files(config: Config) -> Iterator[tuple[str, Path]]:
-    """The files of [data] by their keys, those of the training text first."""
+    """The files that a config names by their keys, those of the training text first."""
     tests = {f"test.{name}": files for name, files in config.data.test.items()}
     for key, files in ({"train": config.data.train, "valid": config.data.valid} | tests).items():
-        yield f"{key}.source", Path(files.source).absolute()
-        yield f"{key}.target", Path(files.target).absolute()
+        yield f"data.{key}.source", Path(files.source).absolute()
+        yield f"data.{key}.target", Path(files.target).absolute()
+    for side, file in config.subwords.model:
+        if file:
+            yield f"subwords.model.{side}", Path(file).absolute()
 
 
 def target_word_counts(config: Config) -> dict[str, int]:
@@ -136,6 +145,7 @@ def check_data(run: Run, config: Config, *parts: str) -> None:
     """Raise InputError unless these parts of the config's data, as "train", are those that the run began with."""
     data = run.facts().data
     for key, path in _data_files(config):
+        key = key.removeprefix("data.")
         if key.partition(".")[0] in parts and (key not in data or file_digest(path) != data[key].sha256):
             raise InputError(
                 f"{path}: has changed since {run.path.absolute()} began to train on it; "

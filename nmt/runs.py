@@ -163,7 +163,7 @@ class Run:
         """
         own = self.config()
         changed = differences(own, config)
-        free = FREE_KEYS | ({f"data.{key}" for key in self.facts().data} & _file_keys(config))
+        free = FREE_KEYS | ({_key_of(name) for name in self.facts().data} & _file_keys(config))
         if config.training.schedule == "cosine" and "training.updates" in changed:
             free.remove("training.updates")
             changed["training.updates"] += " (by the cosine schedule, past learning rates would have been others)"
@@ -358,10 +358,16 @@ def _notes(update: int, config: Config) -> dict[str, Any]:
     return {"update": update, "model": config.model.model_dump(mode="json")}
 
 
+def _key_of(name: str) -> str:
+    """The config's key of a file in `Facts.data`."""
+    return name if name.startswith("subwords.") else f"data.{name}"
+
+
 def _file_keys(config: Config) -> set[str]:
-    """The keys of [data] that name files."""
+    """The keys that name files."""
     sets = {"train", "valid", *(f"test.{name}" for name in config.data.test)}
-    return {f"data.{name}.{side}" for name in sets for side in ("source", "target")}
+    given = {f"subwords.model.{side}" for side, file in config.subwords.model if file}
+    return {f"data.{name}.{side}" for name in sets for side in ("source", "target")} | given
 
 
 def members_of(path: Path) -> list[Run]:

@@ -94,6 +94,15 @@ def test_a_minimal_config_has_the_defaults(smallest: Path) -> None:
         ("model.heads=3", ["model.size = 256", "multiple", "model.heads = 3"]),
         ("model={kind='transformer', size=15, heads=3}", ["model.size = 15", "odd"]),
         ("subwords={kind='bpe', sampling=8}", ["subwords.sampling = 8", "unigram"]),
+        ("subwords={model='a', kind='bpe'}", ['subwords.kind = "bpe"', "subwords.model"]),
+        ("subwords={model='a', user_symbols=['<x>']}", ['subwords.user_symbols = ["<x>"]', "subwords.model"]),
+        ("subwords.model={source='a', target=''}", ["subwords.model.target: missing"]),
+        ("subwords.model=5", ["subwords.model", "5", "a table of source, target"]),
+        ("subwords.user_symbols=['<s>']", ['"<s>"', "of nmt's own"]),
+        ("subwords.user_symbols=['a', 'a']", ['"a"', "twice"]),
+        ("subwords.user_symbols=['a b']", ["subwords.user_symbols.0", '"a b"']),
+        ("subwords.user_symbols=['']", ["subwords.user_symbols.0"]),
+        ("subwords.user_symbols='a'", ["subwords.user_symbols", '"a"']),
         ("training.weight_decay=0.1", ["training.weight_decay = 0.1", "training.optimiser", '"adamw"']),
         ("data.max_length=4096", ["training.max_tokens = 4096", "data.max_length = 4096"]),
         ("training.max_tokens=100", ["training.max_tokens = 100", "data.max_length = 100"]),
@@ -241,6 +250,12 @@ def test_what_is_dumped_parses_to_the_same(smallest: Path) -> None:
     for other in ({"kind": "rnn", "attention": "none"}, {"kind": "transformer", "norm": "post"}):
         config = parse_config({**tree, "model": other}, "tree")
         assert parse_config(tomllib.loads(dump_config(config)), "dump") == config
+
+
+def test_one_file_of_subwords_is_short_for_both_sides(smallest: Path) -> None:
+    config = load_config(smallest, ["subwords.model='ü b.model'", "subwords.sampling=4"])
+    assert config.subwords.model.source == config.subwords.model.target == "ü b.model"
+    assert parse_config(tomllib.loads(dump_config(config)), "dump") == config
 
 
 def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

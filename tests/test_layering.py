@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "nmt"
 
 READING_ORDER = """
-    config declared lines hardware subwords corpus batching
+    config declared lines hardware renumbering subwords corpus batching
     models.base models.layers models.attention models.rnn models.transformer
     models.export models.ensemble models
     loss search alignment gold hmm scores comparison plotting checkpoint aligner facts events progress runs translator

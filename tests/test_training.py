@@ -15,7 +15,7 @@ from torch import Tensor
 from nmt import hardware, optimisation, training
 from nmt.checkpoint import weights_of
 from nmt.config import load_config
-from nmt.lines import read_lines, write_lines
+from nmt.lines import file_digest, read_lines, write_lines
 from nmt.preparation import Prepared, plan_epoch, prepare
 from nmt.runs import Run
 from tests.bench.kill_and_resume import kill_and_resume
@@ -193,6 +193,29 @@ def test_the_data_may_have_moved_but_not_changed(corpus: Path, give: Any) -> Non
     write_lines(changed, lines)
     assert give(*command).code == 0
     assert Run(corpus / "runs" / "rnn").progress().update == 12
+
+
+def test_a_run_with_given_subwords_holds_them_and_notes_their_sum(corpus: Path, give: Any) -> None:
+    assert give("train", "rnn.toml", "training.updates=4", "subwords.kind='bpe'").code == 0
+    given = corpus / "given.model"
+    given.write_bytes((corpus / "runs" / "rnn" / "subwords" / "subwords.model").read_bytes())
+    command = ["train", "rnn.toml", "subwords={model='given.model'}", "--run", "runs/given"]
+    outcome = give(*command, "training.updates=4")
+    assert outcome.code == 0 and "subwords bpe, 60 pieces, joint" in outcome.out
+    run = Run(corpus / "runs" / "given")
+    assert weights_at_end(run) == weights_at_end(Run(corpus / "runs" / "rnn"))
+    assert run.facts().data["subwords.model.target"].sha256 == file_digest(given)
+    outcome = give(*command, "subwords.sampling=2", "--overwrite")
+    assert outcome.code == 2 and "subwords.sampling = 2" in outcome.error and str(given) in outcome.error
+    whole = given.read_bytes()
+    given.write_bytes(whole + whole[-4:])
+    refused(give(*command), given, "has changed since")
+    given.unlink()
+    refused(give(*command), given)
+    (corpus / "moved.model").write_bytes(whole)
+    command[2] = "subwords={model='moved.model'}"
+    assert give(*command).code == 0 and run.progress().update == 12
+    assert give("translate", "runs/given", stdin=corpus / "plain.de").code == 0
 
 
 def test_going_on_elsewhere_is_noted(corpus: Path, give: Any) -> None:
