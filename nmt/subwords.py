@@ -95,10 +95,10 @@ class Vocabulary:
         return {number for number, piece in enumerate(pieces_of(self.model)) if piece.type == USER_DEFINED}
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Text of each sequence of ids; special pieces have none."""
+        """Text of each sequence of ids, a line; special pieces have none."""
         # decode([]) would be the text of no ids, "", not no texts.
         texts: list[str] = self._processor.decode([list(line) for line in ids]) if ids else []
-        return texts
+        return list(map(_one_line, texts))
 
     def encode_pieces(self, text: str) -> Pieces:
         """A text's pieces with the characters that each covers."""
@@ -108,7 +108,12 @@ class Vocabulary:
     def decode_pieces(self, ids: Sequence[int]) -> Pieces:
         """The text of ids, with the characters that each covers."""
         mapping = self._processor.decode(list(ids), return_type="offset_mapping")
-        return Pieces(mapping["ids"], mapping["offsets"], mapping["text"])
+        return Pieces(mapping["ids"], mapping["offsets"], _one_line(mapping["text"]))
+
+
+def _one_line(text: str) -> str:
+    """Text of pieces as a line: of a byte or a given model's piece that is a line break, no line may become two."""
+    return text.replace("\n", " ")
 
 
 @dataclass(frozen=True)

@@ -267,5 +267,8 @@ def test_bytes_stand_for_what_has_no_piece(kind: str) -> None:
             assert "".join(pieces.text[first:last] for first, last in pieces.offsets) == line
         if kind == "unigram":
             assert vocabulary.decode([vocabulary.sample(ids, config_of(sampling=8), 0.9)]) == [line]
+    [ids] = vocabulary.encode(["a b"])
+    broken = [*ids, vocabulary.pieces.index("<0x0A>"), *ids]  # no line may become two
+    assert vocabulary.decode([broken]) == [vocabulary.decode_pieces(broken).text] == ["a b  a b"]
     with pytest.raises(InputError, match=r"at least 2[67]"):
         learn_subwords(SOURCE, TARGET, config.model_copy(update={"vocabulary_size": 100}))
