@@ -172,8 +172,16 @@ class TrainingConfig(Section):
     learning_rate: float = Field(1e-3, gt=0, description="its peak, reached at the end of the warm-up")
     betas: tuple[Beta, Beta] = Field((0.9, 0.98), description="Adam's decay of both moments, each in [0, 1)")
     weight_decay: float = Field(0.0, ge=0, description="with adamw: share of a weight lost a learning rate")
-    schedule: Literal["inverse_square_root", "cosine", "constant"] = Field(
-        "inverse_square_root", description="how the learning rate goes on after the warm-up; cosine: to 0 at the end"
+    schedule: Literal["inverse_square_root", "cosine", "plateau", "constant"] = Field(
+        "inverse_square_root",
+        description="how the learning rate goes on after the warm-up; cosine: to 0 at the end (Loshchilov & Hutter "
+        "2017); plateau: it falls when validations get no better",
+    )
+    plateau_factor: float = Field(
+        0.5, gt=0, lt=1, description="with plateau: the learning rate falls to this share of what it was ..."
+    )
+    plateau_patience: Annotated[int, Unit("validations")] = Field(
+        3, ge=1, description="... after so many without a new best since the last one or the last fall"
     )
     warmup_updates: Annotated[int, Unit("updates")] = Field(
         1000, ge=0, description="the learning rate rises linearly from 0 to its peak"
@@ -292,7 +300,8 @@ def _json(tree: dict[str, Any], name: str) -> str:
 
 def _contradictions(tree: dict[str, Any], wrong: Set[str]) -> Iterator[str]:
     """Sentences about keys that do not go together, those left out that are wrong by themselves."""
-    values = {key: field.default for key, field in keys()} | _flatten(tree)
+    defaults = {key: field.default for key, field in keys()}
+    values = defaults | _flatten(tree)
 
     def sound(*names: str) -> bool:
         return not any(name == key or name.startswith(key + ".") for name in names for key in wrong)
@@ -305,6 +314,10 @@ def _contradictions(tree: dict[str, Any], wrong: Set[str]) -> Iterator[str]:
         decay = values["training.weight_decay"]
         if decay and values["training.optimiser"] == "adam":
             yield f'training.weight_decay = {decay:g} needs training.optimiser = "adamw", but it is "adam"'
+    for key in ("training.plateau_factor", "training.plateau_patience"):
+        schedule = values["training.schedule"]
+        if sound("training.schedule", key) and values[key] != defaults[key] and schedule != "plateau":
+            yield f'{key} = {values[key]:g} needs training.schedule = "plateau", but it is "{schedule}"'
     if sound("subwords.kind", "subwords.sampling"):
         sampling = values["subwords.sampling"]
         if sampling > 1 and values["subwords.kind"] == "bpe":

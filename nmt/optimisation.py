@@ -33,12 +33,17 @@ class Objective(nn.Module):
         return label_smoothed_loss(real, *self.model.output, target, self.label_smoothing)
 
 
-def learning_rate(config: TrainingConfig, update: int) -> float:
-    """The learning rate of an update, counted from 1: linear warm-up, then as `schedule` says."""
+def learning_rate(config: TrainingConfig, update: int, falls: int = 0) -> float:
+    """The learning rate of an update, counted from 1: linear warm-up, then as `schedule` says.
+
+    falls: how often the plateau schedule has lowered it.
+    """
     if update < config.warmup_updates:
         return config.learning_rate * update / config.warmup_updates
     if config.schedule == "constant":
         return config.learning_rate
+    if config.schedule == "plateau":
+        return config.learning_rate * config.plateau_factor**falls
     if config.schedule == "cosine":  # Loshchilov & Hutter 2017, without restarts
         done = (update - config.warmup_updates) / max(1, config.updates - config.warmup_updates)
         return config.learning_rate * (1 + math.cos(math.pi * min(1, done))) / 2
@@ -66,15 +71,15 @@ class Updater:
             fused=True,
         )
 
-    def update(self, lines: Tensor, number: int, epoch: int) -> tuple[Tensor, Tensor, int]:
+    def update(self, lines: Tensor, number: int, epoch: int, falls: int = 0) -> tuple[Tensor, Tensor, int]:
         """Do update `number` on the pairs at `lines`: its loss (a sum in nats), gradient norm, target tokens.
 
         Where loss or norm is not finite, nothing is changed. They are left on the device: a GPU goes on working until
-        they are read.
+        they are read. falls: of the learning rate so far, by the plateau schedule.
         """
         total, norm, tokens = self.gradient(lines, number, epoch)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.config, number)
+            group["lr"] = learning_rate(self.config, number, falls)
         # By this attribute torch's own gradient scaler tells fused optimisers to skip a step, and nothing waits for it.
         # It is declared nowhere, as the scaler alone sets it.
         self.optimiser.found_inf = 1 - (torch.isfinite(total) & torch.isfinite(norm)).float()  # type: ignore[attr-defined]

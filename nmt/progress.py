@@ -29,6 +29,11 @@ class Progress:
     best_update: int = 0  # where it was reached
     best_of: int = 1  # checkpoints whose mean it is
     waited: int = 0  # validations since
+    # Of the plateau schedule, from validations at training.validation_interval after the warm-up alone: the best's
+    # figure, validations since, or since the learning rate fell, and how often it fell.
+    plateau_best: float | None = None
+    plateau_waited: int = 0
+    falls: int = 0
     seconds: float = 0.0  # spent so far, validations and earlier sittings included
     tokens: int = 0  # real target tokens trained on so far
     reported: Sums = Sums()  # since the last report of the training loss

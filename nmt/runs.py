@@ -164,9 +164,11 @@ class Run:
         own = self.config()
         changed = differences(own, config)
         free = FREE_KEYS | ({_key_of(name) for name in self.facts().data} & _file_keys(config))
-        if config.training.schedule == "cosine" and "training.updates" in changed:
-            free.remove("training.updates")
-            changed["training.updates"] += " (by the cosine schedule, past learning rates would have been others)"
+        schedule = config.training.schedule
+        key = {"cosine": "training.updates", "plateau": "training.validation_interval"}.get(schedule, "")
+        if key in changed:
+            free.remove(key)
+            changed[key] += f" (by the {schedule} schedule, past learning rates would have been others)"
         refused = [line for key, line in changed.items() if key not in free]
         if refused:
             listed = "\n".join(f"  {line}" for line in refused)

@@ -131,7 +131,7 @@ class _Loop:
         if not self.unread:
             self.unread_since = time.perf_counter()
         try:
-            loss, norm, tokens = self.updater.update(lines, number, epoch)
+            loss, norm, tokens = self.updater.update(lines, number, epoch, self.progress.falls)
         except InputError as error:  # of memory
             self._read()
             self._stop("out of memory")
@@ -155,7 +155,7 @@ class _Loop:
                         epoch=epoch,
                         loss=reported.loss / reported.tokens,
                         gradient_norm=reported.norm / reported.updates,
-                        learning_rate=learning_rate(self.config, number),
+                        learning_rate=learning_rate(self.config, number, self.progress.falls),
                         tokens_per_second=reported.tokens / reported.seconds,
                     )
                 )
@@ -209,6 +209,7 @@ class _Loop:
             best_of=1 if best else at.best_of,
             waited=0 if best else at.waited + 1,
             validated=Sums(),
+            **_plateau(at, figure, self.config),
         )
         sums = at.validated
         event = Validated(
@@ -225,7 +226,7 @@ class _Loop:
             attention_entropy=found.attention.entropy if found.attention else None,
             attention_to_end=found.attention.to_end if found.attention else None,
             best=best,
-            learning_rate=learning_rate(self.config, at.update),
+            learning_rate=learning_rate(self.config, at.update, at.falls),
             tokens_per_second=sums.tokens / sums.seconds if sums.tokens else 0.0,
             elapsed=self.progress.seconds,
             remaining=self.progress.seconds / at.update * (self.config.updates - at.update),
@@ -318,6 +319,18 @@ class _Loop:
         now = time.perf_counter()
         self.progress = replace(self.progress, seconds=self.progress.seconds + now - self.clock, **changes)
         self.clock = now
+
+
+def _plateau(at: Progress, figure: float, config: TrainingConfig) -> dict[str, Any]:
+    """What a validation's figure changes of the plateau schedule's state."""
+    # Other validations than at the interval depend on where a sitting or a budget ended.
+    if config.schedule != "plateau" or at.update % config.validation_interval or at.update < config.warmup_updates:
+        return {}
+    if at.plateau_best is None or figure > at.plateau_best:
+        return {"plateau_best": figure, "plateau_waited": 0}
+    if at.plateau_waited + 1 == config.plateau_patience:
+        return {"plateau_waited": 0, "falls": at.falls + 1}
+    return {"plateau_waited": at.plateau_waited + 1}
 
 
 @contextmanager

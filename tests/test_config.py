@@ -103,6 +103,7 @@ def test_a_minimal_config_has_the_defaults(smallest: Path) -> None:
         ("subwords.user_symbols=['a b']", ["subwords.user_symbols.0", '"a b"']),
         ("subwords.user_symbols=['']", ["subwords.user_symbols.0"]),
         ("subwords.user_symbols='a'", ["subwords.user_symbols", '"a"']),
+        ("training.plateau_patience=2", ["training.plateau_patience = 2", "training.schedule", '"plateau"']),
         ("training.weight_decay=0.1", ["training.weight_decay = 0.1", "training.optimiser", '"adamw"']),
         ("data.max_length=4096", ["training.max_tokens = 4096", "data.max_length = 4096"]),
         ("training.max_tokens=100", ["training.max_tokens = 100", "data.max_length = 100"]),

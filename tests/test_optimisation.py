@@ -152,6 +152,9 @@ def test_schedules():
     assert learning_rate(constant, 400) == pytest.approx(0.4)
     cosine = config.model_copy(update={"schedule": "cosine", "updates": 300})
     assert [learning_rate(cosine, update) for update in (50, 100, 200, 300)] == pytest.approx([0.2, 0.4, 0.2, 0.0])
+    plateau = config.model_copy(update={"schedule": "plateau", "plateau_factor": 0.1})
+    assert [learning_rate(plateau, 50, 1), learning_rate(plateau, 400, 0)] == pytest.approx([0.2, 0.4])
+    assert [learning_rate(plateau, 400, 1), learning_rate(plateau, 400, 2)] == pytest.approx([0.04, 0.004])
     at_once = config.model_copy(update={"warmup_updates": 0, "schedule": "constant"})
     assert learning_rate(at_once, 1) == pytest.approx(0.4)
 

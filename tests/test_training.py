@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,43 @@ def test_a_cosine_schedule_holds_the_updates_fast(corpus: Path, give: Any) -> No
         give("train", "rnn.toml", "training.schedule='cosine'", "training.updates=20"),
         "training.updates: 12 → 20 (by the cosine schedule",
     )
+
+
+PLATEAU = [f"training.{key}" for key in ("schedule='plateau'", "validation_interval=2", "warmup_updates=2")]
+
+
+def rates(run: Run) -> list[float]:
+    """The learning rate of each validation, over its peak."""
+    return [event.learning_rate / 5e-3 for event in run.validations()]
+
+
+def test_the_learning_rate_falls_when_validations_get_no_better(corpus: Path, give: Any) -> None:
+    figures = iter([9.0, 1.0, 3.0, 2.0, 3.0, 3.0, 4.0, 1.0, 1.0, 1.0, 1.0, 0.0])
+
+    def validated(prepared: Prepared) -> Any:
+        found = whole(prepared)
+        return replace(found, bleu=replace(found.bleu, value=next(figures)))
+
+    whole = training.validate
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "validate", validated)
+        command = ["train", "rnn.toml", *PLATEAU, "training.warmup_updates=4"]
+        assert give(*command, "training.updates=22", "training.plateau_patience=2").code == 0
+    # Of the warm-up none counts, then 1, 3, and no better ones: 2, 3; 3 after the fall; 4; 1, 1; 1, 1 after it.
+    expected = [0.5, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
+    assert rates(Run(corpus / "runs" / "rnn")) == pytest.approx(expected)
+
+
+def test_a_plateau_is_found_alike_in_one_sitting_and_in_several(corpus: Path, give: Any) -> None:
+    command = ["train", "rnn.toml", *PLATEAU, "training.plateau_patience=1"]
+    assert give(*command, "--run", "runs/at-once").code == 0
+    for updates in (1, 5, 8, 12):
+        assert give(*command, f"training.updates={updates}", "--run", "runs/later").code == 0
+    at_once, later = Run(corpus / "runs" / "at-once"), Run(corpus / "runs" / "later")
+    assert 2 <= at_once.progress().falls == later.progress().falls
+    assert weights_at_end(at_once) == weights_at_end(later)
+    outcome = give(*command, "training.updates=14", "training.validation_interval=3", "--run", "runs/later")
+    refused(outcome, "training.validation_interval: 2 → 3 (by the plateau schedule")
 
 
 def test_the_data_may_have_moved_but_not_changed(corpus: Path, give: Any) -> None:
