@@ -97,9 +97,10 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
                 f"training.updates = {config.training.updates:,}: but {run.path} has done {progress.update:,} already; "
                 "give at least as many, or --overwrite to start anew"
             )
-        if progress.finished and training.at_end(progress, config.training):
-            print(f"{run.path} is finished: {progress.update:,} updates in {clock(progress.seconds)}")
-            print(f"next: python evaluate.py {run.path}, or raise training.updates to train it further")
+        end = training.end_of(progress, config.training)
+        if progress.finished and end:
+            print(f"{run.path} is finished: {progress.update:,} updates in {clock(progress.seconds)}; {end.reason}")
+            print(f"next: python evaluate.py {run.path}, or raise {end.key} to train it further")
             return 0
         preparation.check_data(run, config, "train", "valid", "test", "subwords")
     elif not (arguments.overwrite or arguments.dry_run):
@@ -129,6 +130,9 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
         print(f"stopped and saved in {run.path}; to go on: {command}")
         return stop.exit_code
     print(f"done     {progress.update:,} updates in {clock(progress.seconds)}; {training.best_of(progress, config)}")
+    end = training.end_of(progress, config.training)
+    if end and progress.update < config.training.updates:
+        print(f"note     {end.reason} ({end.key}), so that not all {config.training.updates:,} updates were done")
     if progress.skipped:
         print(f"note     {progress.skipped:,} of them were skipped: see the events named skipped in {run.metrics}")
     print(f"next     python evaluate.py {run.path}\n", flush=True)

@@ -162,6 +162,15 @@ class TrainingConfig(Section):
 
     seed: int = Field(1, ge=0, lt=2**31, description="first weights, order of pairs and dropout follow from it")
     updates: Annotated[int, Unit("updates")] = Field(10_000, ge=1, le=10**9, description="when the training ends")
+    max_target_tokens: Annotated[int, Unit("target tokens, </s> counted and padding not")] = Field(
+        0,
+        ge=0,
+        le=10**15,
+        description="or after the update that reaches so many, whichever comes first; 0: no such end",
+    )
+    max_minutes: Annotated[float, Unit("minutes, validations and earlier sittings included")] = Field(
+        0.0, ge=0, description="or after the update that reaches so many, whichever comes first; 0: no such end"
+    )
     max_tokens: Annotated[int, Unit("padded tokens, rows × the longer side, <s> and </s> counted")] = Field(
         4096, ge=8, description="size of a whole update"
     )

@@ -13,7 +13,7 @@ from nmt.config import InputError, TrainingConfig
 from nmt.events import clock
 from nmt.loss import label_smoothed_loss
 from nmt.models.base import Seq2Seq
-from nmt.preparation import Prepared, plan_epoch, training_ids
+from nmt.preparation import Prepared, plan_epoch, training_ids, updates_of_tokens
 
 SMALLER = "raise training.accumulation, which computes an update in smaller parts, or lower training.max_tokens"
 
@@ -176,7 +176,7 @@ def _padded(prepared: Prepared) -> tuple[Tensor, Tensor]:
 
 def dry_run(prepared: Prepared) -> str:
     """What two updates on the largest planned batch cost: memory and expected time, in sentences."""
-    lengths, updates = prepared.corpus.lengths, prepared.config.training.updates
+    lengths, config = prepared.corpus.lengths, prepared.config.training
     padded, largest = _padded(prepared)
     updater = Updater(prepared)
     warning = memory_warning(updater)
@@ -186,10 +186,14 @@ def dry_run(prepared: Prepared) -> str:
         started = time.perf_counter()
         updater.update(largest, number, epoch=0)[0].item()  # a GPU is done once its loss is read
         seconds = time.perf_counter() - started
-    expected = seconds * updates * float(padded.double().mean() / padded.max())
+    each = seconds * float(padded.double().mean() / padded.max())
+    updates = min(config.updates, updates_of_tokens(prepared) if config.max_target_tokens else config.updates)
+    expected = f"{clock(each * updates)} for {updates:,} updates, validations not counted"
+    if 0 < config.max_minutes * 60 < each * updates:
+        expected = f"{config.max_minutes * 60 / each:,.0f} updates in {config.max_minutes:g} minutes, less validations"
     source, target = lengths[largest].amax(0).tolist()
     return (
         f"largest  {len(largest):,} pairs of at most {source} and {target} pieces: {seconds:.2f} s for forward, "
         f"backward and update; peak memory {hardware.peak_memory(prepared.device) / 2**20:,.0f} MiB\n"
-        f"expected {clock(expected)} for {updates:,} updates, validations not counted"
+        f"expected {expected}"
     )

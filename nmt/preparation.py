@@ -1,6 +1,7 @@
 """What a training needs before its first update: data read and checked, subwords learned, the model built."""
 
 import hashlib
+import math
 import platform
 import time
 from collections.abc import Iterator, Sequence
@@ -98,10 +99,33 @@ def describe(prepared: Prepared) -> str:
         f"subwords {subwords.kind}, {sizes} pieces, {'joint' if subwords.joint else 'one model a side'}; "
         f"unknown in validation: {unknown:,} of {pieces:,} ({unknown / max(1, pieces):.2%})",
         f"model    {config.model.kind}, {total:,} parameters, {embeddings:,} of them embeddings",
-        f"updates  {config.training.updates:,}, {len(plan):,} an epoch, of at most {config.training.max_tokens:,} "
+        f"updates  {_budget(prepared)}, {len(plan):,} an epoch, of at most {config.training.max_tokens:,} "
         f"padded tokens; padding {padding_share(plan, lengths):.1%}",
     ]
+    if config.training.schedule == "cosine" and (config.training.max_target_tokens or config.training.max_minutes):
+        lines.append(
+            "note     the cosine schedule reaches 0 at training.updates; where the training ends before, its learning "
+            "rate does not"
+        )
     return "\n".join([*lines, *(f"note     {message}" for message in prepared.messages)])
+
+
+def _budget(prepared: Prepared) -> str:
+    """When a training ends, for people."""
+    training = prepared.config.training
+    ends = [f"{training.updates:,}"]
+    if training.max_target_tokens:
+        ends.append(f"{training.max_target_tokens:,} target tokens (about {updates_of_tokens(prepared):,})")
+    if training.max_minutes:
+        ends.append(f"{training.max_minutes:g} minutes")
+    return ends[0] if len(ends) == 1 else f"{' or '.join(ends)}, whichever comes first"
+
+
+def updates_of_tokens(prepared: Prepared) -> int:
+    """About how many updates reach training.max_target_tokens."""
+    corpus = prepared.corpus
+    tokens = int(corpus.lengths[corpus.kept.long(), 1].sum()) + len(corpus.kept)  # </s>
+    return math.ceil(prepared.config.training.max_target_tokens / tokens * len(plan_epoch(prepared, 0)))
 
 
 def facts(prepared: Prepared, command: list[str]) -> Facts:

@@ -42,7 +42,7 @@ SEED_PREFIX = "seed-"  # directories of the runs of a group
 # for accumulation, the same but for rounding and dropout's draws, and it is what helps where memory runs out.
 FREE_KEYS = {
     *("training.updates", "training.validation_interval", "training.patience", "training.average_last"),
-    *("training.accumulation", "search.max_tokens"),
+    *("training.max_target_tokens", "training.max_minutes", "training.accumulation", "search.max_tokens"),
 }
 
 # What never changes after the start: run.json holds the sums. (Checkpoints hold their own, config.toml may be edited.)

@@ -55,7 +55,9 @@ def train(prepared: Prepared, run: Run) -> Progress:
     if not progress.update:
         run.save_training(progress, weights_of(prepared.model), {})
     loop = _Loop(updater, run, Reporter(run.metrics, progress.update), progress)
-    bar = tqdm(total=config.updates, initial=progress.update, desc=run.name, unit="update", disable=None, leave=False)
+    budget = config.max_target_tokens or config.max_minutes
+    total = None if budget else config.updates  # what is left is not known in updates
+    bar = tqdm(total=total, initial=progress.update, desc=run.name, unit="update", disable=None, leave=False)
     with _stop_signals() as stop, bar:
         say(HEADER)
         for lines, epoch_updates in [] if loop.at_end else _updates(prepared, progress):
@@ -63,7 +65,7 @@ def train(prepared: Prepared, run: Run) -> Progress:
             if not stop:  # else the terminal may be gone
                 bar.update()
             done = loop.progress.update
-            if done == config.updates or done % config.validation_interval == 0:
+            if loop.at_end or done % config.validation_interval == 0:
                 loop.validate()
             if loop.at_end:
                 break
@@ -78,9 +80,33 @@ def train(prepared: Prepared, run: Run) -> Progress:
     return loop.progress
 
 
-def at_end(progress: Progress, config: TrainingConfig) -> bool:
-    """Whether all updates are done, or no better validation came for too long."""
-    return progress.update == config.updates or 0 < config.patience <= progress.waited
+@dataclass(frozen=True)
+class End:
+    """Why a training is over."""
+
+    reason: str  # for people
+    key: str  # of the config, whose higher value lets it go on
+
+
+def end_of(progress: Progress, config: TrainingConfig) -> End | None:
+    """Why a training is over; None: it goes on."""
+    if progress.update == config.updates:
+        return End("all updates done", "training.updates")
+    if 0 < config.max_target_tokens <= progress.tokens:
+        return End(f"{progress.tokens:,} target tokens trained on", "training.max_target_tokens")
+    if 0 < config.max_minutes * 60 <= progress.seconds:
+        return End(f"{config.max_minutes:g} minutes over", "training.max_minutes")
+    if 0 < config.patience <= progress.waited:
+        return End(f"no better validation in {progress.waited}", "training.patience")
+    return None
+
+
+def left_of(progress: Progress, config: TrainingConfig) -> float:
+    """Seconds to the end at the rate so far, where it comes by a budget."""
+    shares = [progress.update / config.updates]
+    shares += [progress.tokens / config.max_target_tokens] if config.max_target_tokens else []
+    shares += [progress.seconds / (60 * config.max_minutes)] if config.max_minutes else []
+    return max(0.0, progress.seconds / max(shares) - progress.seconds)
 
 
 def best_of(progress: Progress, config: Config) -> str:
@@ -192,7 +218,7 @@ class _Loop:
 
     @property
     def at_end(self) -> bool:
-        return at_end(self.progress, self.config)
+        return end_of(self.progress, self.config) is not None
 
     def validate(self) -> None:
         """Validate, save a checkpoint, report."""
@@ -229,7 +255,7 @@ class _Loop:
             learning_rate=learning_rate(self.config, at.update, at.falls),
             tokens_per_second=sums.tokens / sums.seconds if sums.tokens else 0.0,
             elapsed=self.progress.seconds,
-            remaining=self.progress.seconds / at.update * (self.config.updates - at.update),
+            remaining=left_of(self.progress, self.config),
             sample_source=found.sample_source,
             sample_hypothesis=found.sample_hypothesis,
             sample_reference=found.sample_reference,
@@ -260,7 +286,8 @@ class _Loop:
 
     def finish(self) -> None:
         """Validate the mean of the last checkpoints, which is the best where it is better, and mark the run's end."""
-        model, at = self.prepared.model, self.progress
+        model, at, end = self.prepared.model, self.progress, end_of(self.progress, self.config)
+        assert end, "a training that goes on has no end to mark"
         last = {name: weight.detach().clone() for name, weight in weights_of(model).items()}
         checkpoints = self.run.checkpoints()
         if checkpoints > 1:
@@ -276,9 +303,7 @@ class _Loop:
                 load_weights(model, last, path)
         self._advance(finished=True)
         self.run.save_training(self.progress, last, self.updater.state())
-        patience = f"no better validation in {at.waited}"
-        reason = "all updates done" if at.update == self.config.updates else patience
-        self.reporter.write(Ended(at.update, reason, self.progress.seconds))
+        self.reporter.write(Ended(at.update, end.reason, self.progress.seconds))
 
     def _report_mean(self, found: Validation, checkpoints: int) -> None:
         """Report the validation of the mean of checkpoints, and save it where it is the best."""

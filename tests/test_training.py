@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -157,7 +159,15 @@ def test_more_updates_end_as_if_they_had_been_asked_for_at_once(corpus: Path, gi
 
 def test_keys_that_change_nothing_of_the_past_may_change(corpus: Path, give: Any) -> None:
     assert give("train", "rnn.toml", "training.updates=6").code == 0
-    free = ["updates=9", "validation_interval=2", "patience=3", "average_last=1", "accumulation=2"]
+    free = [
+        "updates=9",
+        "max_target_tokens=9999",
+        "max_minutes=9",
+        "validation_interval=2",
+        "patience=3",
+        "average_last=1",
+        "accumulation=2",
+    ]
     outcome = give("train", "rnn.toml", *(f"training.{key}" for key in free), "search.max_tokens=100")
     assert outcome.code == 0
     run = Run(corpus / "runs" / "rnn")
@@ -213,6 +223,63 @@ def test_a_plateau_is_found_alike_in_one_sitting_and_in_several(corpus: Path, gi
     assert weights_at_end(at_once) == weights_at_end(later)
     outcome = give(*command, "training.updates=14", "training.validation_interval=3", "--run", "runs/later")
     refused(outcome, "training.validation_interval: 2 → 3 (by the plateau schedule")
+
+
+# ---- budgets
+
+
+def ended(run: Run) -> dict[str, Any]:
+    return told(run.metrics)[-1]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_budget_of_tokens_ends_a_training_with_the_update_that_reaches_it(corpus: Path, give: Any, name: str) -> None:
+    prepared = prepare(load_config(corpus / f"{name}.toml"), torch.device("cpu"))
+    first = [int((prepared.corpus.lengths[lines, 1] + 1).sum()) for lines in plan_epoch(prepared, 0)[:3]]
+    assert give("train", f"{name}.toml", "training.updates=3", "--run", "runs/by-updates").code == 0
+    command = ["train", f"{name}.toml", f"training.max_target_tokens={sum(first) - 1}"]
+    assert "target tokens (about 3), whichever comes first" in give(*command, "--dry-run").out
+    outcome = give(*command)
+    assert outcome.code == 0 and "not all 12 updates were done" in outcome.out
+    run, by_updates = Run(corpus / "runs" / name), Run(corpus / "runs" / "by-updates")
+    assert run.progress().tokens == sum(first) and run.weights("last")[1] == 3
+    assert weights_at_end(run) == weights_at_end(by_updates)
+    assert ended(run)["reason"] == f"{sum(first):,} target tokens trained on"
+    outcome = give(*command)
+    assert "is finished" in outcome.out and "raise training.max_target_tokens" in outcome.out
+    assert give("train", f"{name}.toml", "--run", "runs/by-updates").code == 0
+    assert give("train", f"{name}.toml").code == 0  # without that end
+    assert run.progress().update == 12 and weights_at_end(run) == weights_at_end(by_updates)
+
+
+def test_a_budget_of_minutes_counts_all_sittings(corpus: Path, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count(0.0, 1.0)
+    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))  # a second a look
+    command = ["train", "rnn.toml", "training.updates=1000", "training.max_minutes=0.5"]
+    assert "or 0.5 minutes, whichever comes first" in give(*command, "--dry-run").out
+    outcome = give(*command)
+    assert outcome.code == 0 and "0.5 minutes over (training.max_minutes)" in outcome.out
+    run = Run(corpus / "runs" / "rnn")
+    at_once = run.progress()
+    assert at_once.update < 1000 and 30 <= at_once.seconds < 45 and run.weights("last")[1] == at_once.update
+    assert run.validations()[-1].remaining == 0 < run.validations()[0].remaining
+    assert ended(run)["reason"] == "0.5 minutes over"
+    assert "raise training.max_minutes" in give(*command).out
+    assert give("train", "rnn.toml", "training.updates=3", "--run", "runs/later").code == 0
+    assert give(*command, "--run", "runs/later").code == 0
+    later = Run(corpus / "runs" / "later").progress()
+    assert 3 < later.update <= at_once.update and 30 <= later.seconds < 45
+    assert give(*command, "training.max_minutes=1").code == 0
+    assert 60 <= run.progress().seconds < 75 and run.progress().update > at_once.update
+
+
+def test_a_cosine_schedule_that_a_budget_cuts_is_noted(corpus: Path, give: Any) -> None:
+    command = ["train", "rnn.toml", "training.schedule='cosine'", "--dry-run"]
+    assert "cosine schedule reaches" not in give(*command).out
+    assert "cosine schedule reaches 0 at training.updates" in give(*command, "training.max_minutes=5").out
+
+
+# ---- files that have moved
 
 
 def test_the_data_may_have_moved_but_not_changed(corpus: Path, give: Any) -> None:
