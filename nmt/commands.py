@@ -79,6 +79,7 @@ def _train_one(path: Path, config: Config, run: "Run", arguments: argparse.Names
 def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Namespace) -> int:
     """Train a run that nobody else is writing."""
     from nmt import hardware, optimisation, preparation, training
+    from nmt.checkpoint import load_weights
     from nmt.events import clock
 
     program = "python train.py" if Path(sys.argv[0]).name == "train.py" else "nmt train"
@@ -107,9 +108,17 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
         run.check_free()
     if not (goes_on or arguments.dry_run) and path.resolve() == (run.path / "config.toml").resolve():
         raise InputError(f"{path.absolute()}: a new run would overwrite this file; keep your config outside of the run")
+    begins = not (goes_on and run.training_file.exists())
+    if begins and config.training.init_from and Path(config.training.init_from).resolve() == run.path.resolve():
+        raise InputError(f"training.init_from: {run.path.absolute()} is this run itself; name another, or give --run")
+    initial = preparation.initial(config) if begins and config.training.init_from else None
     print(f"nmt      {hardware.describe(device)}", flush=True)
-    prepared = preparation.prepare(config, device, run.subwords() if goes_on else None)
+    subwords = run.subwords() if goes_on else initial.subwords if initial else None
+    prepared = preparation.prepare(config, device, subwords)
     print(preparation.describe(prepared), flush=True)
+    if initial:
+        load_weights(prepared.model, initial.weights, initial.file)
+        print(f"weights  those of {initial.file}, of update {initial.update:,}", flush=True)
     if arguments.dry_run:
         print(optimisation.dry_run(prepared))
         print("nothing was written; without --dry-run this trains")
@@ -121,7 +130,8 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
         print(f"run      {run.path}, from update {progress.update:,} on", flush=True)
     else:
         run.remove()
-        facts, word_counts = preparation.facts(prepared, sys.argv), preparation.target_word_counts(config)
+        facts = preparation.facts(prepared, sys.argv, initial.file if initial else None)
+        word_counts = preparation.target_word_counts(config)
         run.create(config, prepared.subwords, prepared.tests, facts, word_counts)
         print(f"run      {run.path}; Ctrl-C saves, and the same command goes on", flush=True)
     try:

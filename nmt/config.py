@@ -171,6 +171,11 @@ class TrainingConfig(Section):
     max_minutes: Annotated[float, Unit("minutes, validations and earlier sittings included")] = Field(
         0.0, ge=0, description="or after the update that reaches so many, whichever comes first; 0: no such end"
     )
+    init_from: str = Field(
+        "",
+        description="another run of the same [model] and [subwords], whose best weights and subwords this one begins "
+        "with (fine-tuning): RUN's directory; empty: weights are drawn",
+    )
     max_tokens: Annotated[int, Unit("padded tokens, rows × the longer side, <s> and </s> counted")] = Field(
         4096, ge=8, description="size of a whole update"
     )
@@ -358,6 +363,8 @@ def _subword_contradictions(values: dict[str, Any]) -> Iterator[str]:
                 f"{key} = {json.dumps(given, ensure_ascii=False)} says how subwords are learned, but "
                 "subwords.model gives them; leave either out"
             )
+    if any(files.values()) and values.get("training.init_from"):
+        yield "training.init_from takes the subwords of another run, but subwords.model gives others; leave either out"
     symbols = [symbol for symbol in values.get("subwords.user_symbols", ()) if isinstance(symbol, str)]
     for symbol in dict.fromkeys(symbols):
         if symbol in SPECIAL:

@@ -45,6 +45,7 @@ class Facts(Part):
     versions: dict[str, str]  # of Python and of LIBRARIES
     git: Git | None  # None: the code is in no git repository, or there is no git
     data: dict[str, DataFile]  # by key, as `train.source`, or `subwords.model.source`
+    initial: DataFile | None = None  # the weights that the training began with, where they are another run's
     training_pairs: int
     dropped_pairs: dict[str, int]  # by reason
     parameters: int

@@ -16,7 +16,7 @@ from torch import Tensor
 from nmt import hardware, scores
 from nmt.batching import Plan, Rows, padding_share, plan_updates
 from nmt.comparison import count_words
-from nmt.config import Config, InputError
+from nmt.config import Config, InputError, differences
 from nmt.corpus import TrainingCorpus, load_training_corpus, seen_lines, training_lines
 from nmt.facts import DataFile, Facts, git_state, library_versions
 from nmt.lines import TextPairs, check_pairs, file_digest, read_pairs
@@ -40,6 +40,45 @@ class Prepared:
     messages: list[str] = field(default_factory=list)  # for the user, about the data
 
 
+# Keys of [model] and [subwords] that may differ from those of the run that a training begins with the weights of: they
+# change no weight's shape or meaning; and given subwords are that run's anyway.
+FREE_AT_START = {
+    *("model.dropout", "subwords.sampling", "subwords.sampling_alpha"),
+    *("subwords.model.source", "subwords.model.target"),
+}
+
+
+@dataclass(frozen=True)
+class Initial:
+    """What a training begins with of another run."""
+
+    subwords: Subwords
+    weights: dict[str, Tensor]
+    update: int  # of theirs
+    file: Path
+
+
+def initial(config: Config) -> Initial:
+    """What the run that training.init_from names has to begin with. Raises InputError where that does not fit."""
+    run = Run(Path(config.training.init_from))
+    try:
+        own = differences(run.config(), config)
+        weights, update, file = run.weights("best")
+        subwords = run.subwords()
+    except InputError as error:
+        raise InputError(f"training.init_from: {error}") from None
+    differing = [
+        line for key, line in own.items() if key.startswith(("model.", "subwords.")) and key not in FREE_AT_START
+    ]
+    if differing:
+        listed = "\n".join(f"  {line}" for line in differing)
+        raise InputError(
+            f"training.init_from: {run.path.absolute()}: these keys differ from those of its weights (its → yours):\n"
+            f"{listed}\nset them as they are there, or leave training.init_from out"
+        )
+    return Initial(subwords, weights, update, file)
+
+
 def prepare(config: Config, device: torch.device, subwords: Subwords | None = None) -> Prepared:
     """Data read and checked, subwords learned (unless given), an untrained model built."""
     for key, path in _data_files(config):
@@ -57,9 +96,14 @@ def prepare(config: Config, device: torch.device, subwords: Subwords | None = No
     messages: list[str] = []
     if subwords is None:
         if config.subwords.model.source:
-            subwords = load_subwords(config.subwords)
+            subwords = load_subwords(config.subwords.model)
         else:
             subwords, messages = learn_subwords(*training_lines(config.data.train), config.subwords)
+    if config.subwords.sampling > 1 and subwords.kind != "unigram":
+        raise InputError(
+            f"subwords.sampling = {config.subwords.sampling} needs unigram models, but the given ones are of kind "
+            f"{subwords.kind}, which knows one segmentation of a sentence and no probabilities of others"
+        )
     corpus = load_training_corpus(config.data, subwords)
     seen = seen_lines({name: pairs.sources for name, pairs in sets.items()}, Path(config.data.train.source))
     limit = config.search.max_length
@@ -128,8 +172,8 @@ def updates_of_tokens(prepared: Prepared) -> int:
     return math.ceil(prepared.config.training.max_target_tokens / tokens * len(plan_epoch(prepared, 0)))
 
 
-def facts(prepared: Prepared, command: list[str]) -> Facts:
-    """Where a run that begins now comes from."""
+def facts(prepared: Prepared, command: list[str], initial: Path | None) -> Facts:
+    """Where a run that begins now comes from; initial: the file of the weights that it begins with, if of another."""
     total, embeddings = count_parameters(prepared.model)
     return Facts(
         command=command,
@@ -142,6 +186,7 @@ def facts(prepared: Prepared, command: list[str]) -> Facts:
             key.removeprefix("data."): DataFile(file=str(path), sha256=file_digest(path))
             for key, path in _data_files(prepared.config)
         },
+        initial=DataFile(file=str(initial.absolute()), sha256=file_digest(initial)) if initial else None,
         training_pairs=len(prepared.corpus.kept),
         dropped_pairs=prepared.corpus.dropped,
         parameters=total,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
-from nmt.config import SPECIAL, InputError, SubwordConfig
+from nmt.config import SPECIAL, InputError, SubwordConfig, SubwordFiles
 from nmt.lines import written_aside
 from nmt.renumbering import USER_DEFINED, kind_of, pieces_of, renumbered
 
@@ -164,15 +164,13 @@ class Subwords:
             raise InputError(f"{folder.absolute()}: no SentencePiece models can be read there: {error}") from None
 
 
-def load_subwords(config: SubwordConfig) -> Subwords:
-    """The vocabularies of the SentencePiece models that a config names, with our ids for their special pieces."""
-    source = _given(Path(config.model.source), config)
-    if config.model.source == config.model.target:
-        return Subwords(source, source)
-    return Subwords(source, _given(Path(config.model.target), config))
+def load_subwords(files: SubwordFiles) -> Subwords:
+    """The vocabularies of SentencePiece models, with our ids for their special pieces; of one file: joint."""
+    source = _given(Path(files.source))
+    return Subwords(source, source if files.source == files.target else _given(Path(files.target)))
 
 
-def _given(path: Path, config: SubwordConfig) -> Vocabulary:
+def _given(path: Path) -> Vocabulary:
     try:
         model = path.read_bytes()
     except OSError as error:
@@ -187,12 +185,6 @@ def _given(path: Path, config: SubwordConfig) -> Vocabulary:
             f"subwords.model: {path.absolute()} has a piece {error} that stands for text, but nmt has a special piece "
             "of that name; give another model"
         ) from None
-    kind = kind_of(model)
-    if config.sampling > 1 and kind != "unigram":
-        raise InputError(
-            f"subwords.sampling = {config.sampling} needs a unigram model, but {path.absolute()} is of kind {kind}, "
-            "which knows one segmentation of a sentence and no probabilities of others"
-        )
     return vocabulary
 
 

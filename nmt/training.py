@@ -46,13 +46,14 @@ def train(prepared: Prepared, run: Run) -> Progress:
     warning = memory_warning(updater)
     if warning:
         say(f"warning  {warning}")
-    if progress.update:
+    begun = run.training_file.exists()
+    if begun:
         progress, weights, state = run.load_training()
         progress = replace(progress, finished=False)
         load_weights(prepared.model, weights, run.training_file)
         updater.load_state(state)
     run.keep(prepared.config)
-    if not progress.update:
+    if not begun:
         run.save_training(progress, weights_of(prepared.model), {})
     loop = _Loop(updater, run, Reporter(run.metrics, progress.update), progress)
     budget = config.max_target_tokens or config.max_minutes

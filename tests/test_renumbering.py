@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
-from nmt.config import SPECIAL, InputError, SubwordConfig
+from nmt.config import SPECIAL, InputError, SubwordFiles
 from nmt.renumbering import CONTROL, UNKNOWN, kind_of, pieces_of, renumbered
 from nmt.subwords import Subwords, Vocabulary, load_subwords
 from tests.test_subwords import ODD, SOURCE
@@ -104,16 +104,15 @@ def test_a_model_of_ours_stays_as_it_is() -> None:
     assert renumbered(model, {0, 1, 2, 3}) == model
 
 
-def given(source: Path, target: Path, sampling: int = 1) -> Subwords:
-    files = {"source": str(source), "target": str(target)}
-    return load_subwords(SubwordConfig.model_validate({"model": files, "sampling": sampling}))
+def given(source: Path, target: Path) -> Subwords:
+    return load_subwords(SubwordFiles(source=str(source), target=str(target)))
 
 
 def test_models_are_given_by_their_files(tmp_path: Path) -> None:
     one, other = tmp_path / "one.model", tmp_path / "other.model"
     one.write_bytes(learned("unigram", True))
     other.write_bytes(learned("bpe", False, vocab_size=300))
-    joint, separate = given(one, one, sampling=4), given(one, other)
+    joint, separate = given(one, one), given(one, other)
     assert joint.joint and not separate.joint and separate.target.size < separate.source.size
     assert joint.kind == "unigram" and separate.kind == "unigram and bpe"
     again = Vocabulary(joint.source.model)
@@ -129,9 +128,6 @@ def test_what_cannot_be_taken_is_told(tmp_path: Path) -> None:
         file.write_bytes(content)
         with pytest.raises(InputError, match=f"{file} is no SentencePiece model"):
             given(file, file)
-    file.write_bytes(model)
-    with pytest.raises(InputError, match=r"subwords\.sampling = 4 .*of kind bpe"):
-        given(file, file, sampling=4)
     file.write_bytes(learned("bpe", False, user_defined_symbols=["<sep>"]))
     with pytest.raises(InputError, match=r"a piece <sep> that stands for text"):
         given(file, file)

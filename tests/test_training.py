@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -279,6 +280,47 @@ def test_a_cosine_schedule_that_a_budget_cuts_is_noted(corpus: Path, give: Any) 
     assert "cosine schedule reaches 0 at training.updates" in give(*command, "training.max_minutes=5").out
 
 
+# ---- another run's weights
+
+
+def test_a_run_begins_with_the_best_weights_of_another_and_needs_it_no_more(corpus: Path, give: Any) -> None:
+    assert give("train", "rnn.toml", "subwords.kind='bpe'").code == 0
+    first = Run(corpus / "runs" / "rnn")
+    best = {name: tensor.numpy().tobytes() for name, tensor in first.weights("best")[0].items()}
+    keys = ["training.init_from='runs/rnn'", "subwords.kind='bpe'", "training.seed=5", "model.dropout=0.1"]
+    command = ["train", "rnn.toml", *keys, "data.train={source='valid.de', target='valid.en'}"]
+    outcome = give(*command, "--run", "runs/at-once")
+    assert outcome.code == 0 and re.search(r"^weights +those of runs/rnn/.*of update \d+$", outcome.out, re.MULTILINE)
+    later, at_once = Run(corpus / "runs" / "later"), Run(corpus / "runs" / "at-once")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ZeroDivisionError):  # before the first update
+        patch.setattr(optimisation.Updater, "update", lambda *_: 1 / 0)
+        give(*command, "--run", "runs/later")
+    assert {name: tensor.numpy().tobytes() for name, tensor in later.load_training()[1].items()} == best
+    started = at_once.facts().initial
+    assert started and started.sha256 == file_digest(corpus / "runs" / "rnn" / "checkpoints" / "best.safetensors")
+    assert at_once.subwords().digest() == first.subwords().digest()
+    shutil.rmtree(first.path)
+    outcome = give(*command, "--run", "runs/later")
+    assert outcome.code == 0 and "from update 0 on" in outcome.out
+    assert weights_at_end(later) == weights_at_end(at_once)
+    assert give(*command, "training.updates=14", "--run", "runs/later").code == 0
+    refused(give(*command, "--overwrite", "--run", "runs/later"), "training.init_from", first.path, "not a run")
+
+
+def test_weights_that_do_not_fit_are_refused(corpus: Path, give: Any) -> None:
+    assert give("train", "transformer.toml").code == 0
+    command = ["train", "transformer.toml", "training.init_from='runs/transformer'", "--run", "runs/tuned"]
+    for key in ("model.heads=4", "model.norm='post'", "subwords.vocabulary_size=61", "subwords.joint=false"):
+        refused(give(*command, key), "training.init_from", f"\n  {key.partition('=')[0]}: ", "→")
+    refused(give("train", "rnn.toml", "training.init_from='runs/transformer'"), 'model.kind: "transformer" → "rnn"')
+    refused(give(*command, "subwords.model='a'"), "subwords.model gives others")
+    refused(give(*command[:-1], "runs/transformer", "--overwrite"), "is this run itself")
+    assert not (corpus / "runs" / "tuned").exists()
+    for file in (corpus / "runs" / "transformer" / "checkpoints").glob("*"):
+        file.unlink()
+    refused(give(*command), "training.init_from", corpus / "runs" / "transformer", "has no checkpoint")
+
+
 # ---- files that have moved
 
 
@@ -311,7 +353,7 @@ def test_a_run_with_given_subwords_holds_them_and_notes_their_sum(corpus: Path, 
     assert weights_at_end(run) == weights_at_end(Run(corpus / "runs" / "rnn"))
     assert run.facts().data["subwords.model.target"].sha256 == file_digest(given)
     outcome = give(*command, "subwords.sampling=2", "--overwrite")
-    assert outcome.code == 2 and "subwords.sampling = 2" in outcome.error and str(given) in outcome.error
+    assert outcome.code == 2 and "subwords.sampling = 2" in outcome.error and "of kind bpe" in outcome.error
     whole = given.read_bytes()
     given.write_bytes(whole + whole[-4:])
     refused(give(*command), given, "has changed since")
