@@ -43,7 +43,7 @@ class Prepared:
 # Keys of [model] and [subwords] that may differ from those of the run that a training begins with the weights of: they
 # change no weight's shape or meaning; and given subwords are that run's anyway.
 FREE_AT_START = {
-    *("model.dropout", "subwords.sampling", "subwords.sampling_alpha"),
+    *("model.dropout", "model.attention_dropout", "model.word_dropout", "subwords.sampling", "subwords.sampling_alpha"),
     *("subwords.model.source", "subwords.model.target"),
 }
 
@@ -234,14 +234,17 @@ def training_ids(prepared: Prepared, lines: Tensor, epoch: int) -> tuple[Rows, R
     What is drawn follows from seed, epoch and pair alone, not from what was drawn before.
     """
     config, (sources, targets) = prepared.config, prepared.corpus.ids(lines)
+    most = prepared.model.most_positions
     if config.subwords.sampling == 1:
         return sources, targets
 
     def sampled(vocabulary: Vocabulary, rows: Sequence[NDArray[np.int32]], side: str) -> list[list[int]]:
         keys = (f"{config.training.seed} {epoch} {line} {side}" for line in lines.tolist())
-        return [
+        found = [
             vocabulary.sample(row.tolist(), config.subwords, _uniform(key)) for row, key in zip(rows, keys, strict=True)
         ]
+        # A sample may be longer than data.max_length, but no longer than the model can read with </s>.
+        return [ids if most is None or len(ids) < most else row.tolist() for ids, row in zip(found, rows, strict=True)]
 
     return sampled(prepared.subwords.source, sources, "source"), sampled(prepared.subwords.target, targets, "target")
 

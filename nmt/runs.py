@@ -26,7 +26,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from nmt.checkpoint import load_notes, load_tensors, mean_weights, save_tensors
-from nmt.config import Config, FilePair, InputError, differences, dump_config, load_config
+from nmt.config import Config, FilePair, InputError, ModelConfig, Section, differences, dump_config, load_config
 from nmt.declared import parse_json, read_json
 from nmt.events import Validated, read_events
 from nmt.facts import Facts
@@ -54,6 +54,13 @@ OWN_FILES = (
     *("checkpoints/*.safetensors", "evaluation/results.json", "evaluation/results.md", "evaluation/report.html"),
     *("evaluation/hypotheses/*.txt", "evaluation/curves.*", "evaluation/heatmaps/*.png", "evaluation/heatmaps/*.svg"),
 )
+
+
+class Notes(Section):
+    """What is noted beside weights: another number of heads, say, would fit them and translate otherwise."""
+
+    update: int
+    model: ModelConfig  # keys that came later have their defaults
 
 
 @dataclass(frozen=True)
@@ -261,7 +268,11 @@ class Run:
         best: bool,
     ) -> None:
         """Write a checkpoint: the last `average_last` are kept; the best where this is it; all that resuming needs."""
-        save_tensors(self._weights_file(progress.update), weights, _notes(progress.update, config))
+        save_tensors(
+            self._weights_file(progress.update),
+            weights,
+            Notes(update=progress.update, model=config.model).model_dump(mode="json"),
+        )
         if best:
             self.save_best(weights, progress.update, config)
         self.save_training(progress, weights, optimiser)
@@ -270,7 +281,11 @@ class Run:
 
     def save_best(self, weights: dict[str, Tensor], update: int, config: Config) -> None:
         """Write the weights that are the best so far."""
-        save_tensors(self._checkpoints / "best.safetensors", weights, _notes(update, config))
+        save_tensors(
+            self._checkpoints / "best.safetensors",
+            weights,
+            Notes(update=update, model=config.model).model_dump(mode="json"),
+        )
 
     def save_training(self, progress: Progress, weights: dict[str, Tensor], optimiser: dict[str, Tensor]) -> None:
         """Write what resuming needs, and no checkpoint to translate with; the first time before any checkpoint."""
@@ -302,11 +317,12 @@ class Run:
                 "--checkpoint last"
             )
         weights, notes = load_tensors(path)
-        if notes != _notes(notes["update"], self.config()):
+        noted = parse_json(Notes, json.dumps(notes), str(path.absolute()))
+        if noted.model != self.config().model:
             raise InputError(
                 f"{path.absolute()}: was trained with another [model] than config.toml has; restore either"
             )
-        return mean_weights(files) if checkpoint == "average" else weights, notes["update"], path
+        return mean_weights(files) if checkpoint == "average" else weights, noted.update, path
 
     def save_aligner(self, weights: dict[str, Tensor], checkpoint: Checkpoint) -> Path:
         """Keep an aligner that was taught to read a checkpoint's states."""
@@ -353,11 +369,6 @@ class Run:
 
     def _weights_files(self) -> list[Path]:
         return sorted(self._checkpoints.glob("weights-*.safetensors"))
-
-
-def _notes(update: int, config: Config) -> dict[str, Any]:
-    """What is noted beside weights: another number of heads, say, would fit them and translate otherwise."""
-    return {"update": update, "model": config.model.model_dump(mode="json")}
 
 
 def _key_of(name: str) -> str:

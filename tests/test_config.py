@@ -93,6 +93,12 @@ def test_a_minimal_config_has_the_defaults(smallest: Path) -> None:
         # contradictions
         ("model.heads=3", ["model.size = 256", "multiple", "model.heads = 3"]),
         ("model={kind='transformer', size=15, heads=3}", ["model.size = 15", "odd"]),
+        ("model.max_positions=50", ["model.max_positions = 50", 'model.positions = "learned"']),
+        (
+            "model={kind='transformer', positions='learned', max_positions=2009}",
+            ["model.max_positions = 2009", "search.max_length = 1000", "2010 positions", "search.max_length_ratio"],
+        ),
+        ("model={kind='rnn', activation='gelu'}", ["model.activation", "not a key of this kind of model"]),
         ("subwords={kind='bpe', sampling=8}", ["subwords.sampling = 8", "unigram"]),
         ("subwords={model='a', kind='bpe'}", ['subwords.kind = "bpe"', "subwords.model"]),
         ("subwords={model='a', user_symbols=['<x>']}", ['subwords.user_symbols = ["<x>"]', "subwords.model"]),
@@ -118,6 +124,15 @@ def test_one_mistake_is_one_line_that_names_the_key(smallest: Path, override: st
 
 def test_a_pair_that_just_fits_an_update_is_allowed(smallest: Path) -> None:
     load_config(smallest, ["training.max_tokens=101", "data.max_length=100"])
+
+
+def test_positions_that_just_suffice_are_allowed(smallest: Path) -> None:
+    learned = "model={kind='transformer', positions='learned', size=15, heads=3, max_positions=101}"
+    search = ["search.max_length=45", "search.max_length_ratio=2.03"]  # int(91.35) + 10
+    load_config(smallest, [learned, *search])
+    assert "data.max_length = 101" in mistakes(smallest, learned, *search, "data.max_length=101")[0]
+    assert "search.max_length = 46" in mistakes(smallest, learned, *search, "search.max_length=46")[0]
+    assert "search.max_length = 101" in mistakes(smallest, learned, "search={max_length=101, max_length_ratio=0}")[0]
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The loop: what goes wrong in it loses no training, and what changes nothing of the past may change."""
 
+import json
 import os
 import random
 import re
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nmt import hardware, optimisation, training
-from nmt.checkpoint import weights_of
+from nmt.checkpoint import load_tensors, save_tensors, weights_of
 from nmt.config import load_config
 from nmt.lines import file_digest, read_lines, write_lines
 from nmt.preparation import Prepared, plan_epoch, prepare
@@ -287,7 +288,13 @@ def test_a_run_begins_with_the_best_weights_of_another_and_needs_it_no_more(corp
     assert give("train", "rnn.toml", "subwords.kind='bpe'").code == 0
     first = Run(corpus / "runs" / "rnn")
     best = {name: tensor.numpy().tobytes() for name, tensor in first.weights("best")[0].items()}
-    keys = ["training.init_from='runs/rnn'", "subwords.kind='bpe'", "training.seed=5", "model.dropout=0.1"]
+    keys = [
+        "training.init_from='runs/rnn'",
+        "subwords.kind='bpe'",
+        "training.seed=5",
+        "model.dropout=0.1",
+        "model.word_dropout=0.1",
+    ]
     command = ["train", "rnn.toml", *keys, "data.train={source='valid.de', target='valid.en'}"]
     outcome = give(*command, "--run", "runs/at-once")
     assert outcome.code == 0 and re.search(r"^weights +those of runs/rnn/.*of update \d+$", outcome.out, re.MULTILINE)
@@ -307,10 +314,45 @@ def test_a_run_begins_with_the_best_weights_of_another_and_needs_it_no_more(corp
     refused(give(*command, "--overwrite", "--run", "runs/later"), "training.init_from", first.path, "not a run")
 
 
+LATER_KEYS = {
+    *("attention_dropout", "word_dropout", "activation", "positions", "max_positions", "plateau_factor"),
+    *("plateau_patience", "max_target_tokens", "max_minutes", "init_from", "byte_fallback", "user_symbols", "tracker"),
+}
+LATER_PROGRESS = {"plateau_best", "plateau_waited", "falls"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_run_of_before_keys_came_goes_on_as_ever(corpus: Path, give: Any, name: str) -> None:
+    assert give("train", f"{name}.toml", "--run", "runs/now").code == 0
+    assert give("train", f"{name}.toml", "training.updates=10", "--run", "runs/then").code == 0
+    now, then = Run(corpus / "runs" / "now"), Run(corpus / "runs" / "then")
+    lines = read_lines(then.path / "config.toml")
+    table = lines.index("[subwords.model]")
+    del lines[table : table + 3]
+    write_lines(then.path / "config.toml", [line for line in lines if line.partition(" ")[0] not in LATER_KEYS])
+    for file in (then.path / "checkpoints").glob("*.safetensors"):
+        tensors, notes = load_tensors(file)
+        model = {key: value for key, value in notes.get("model", {}).items() if key not in LATER_KEYS}
+        notes = {key: value for key, value in notes.items() if key not in LATER_PROGRESS}
+        save_tensors(file, tensors, notes | ({"model": model} if "model" in notes else {}))
+    facts = json.loads((then.path / "run.json").read_text(encoding="utf-8"))
+    del facts["initial"]
+    (then.path / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    assert give("translate", "runs/then", stdin=corpus / "plain.de").code == 0
+    assert give("train", f"{name}.toml", "--run", "runs/then").code == 0
+    assert weights_at_end(then) == weights_at_end(now) and then.config() == now.config()
+
+
 def test_weights_that_do_not_fit_are_refused(corpus: Path, give: Any) -> None:
     assert give("train", "transformer.toml").code == 0
     command = ["train", "transformer.toml", "training.init_from='runs/transformer'", "--run", "runs/tuned"]
-    for key in ("model.heads=4", "model.norm='post'", "subwords.vocabulary_size=61", "subwords.joint=false"):
+    for key in (
+        "model.heads=4",
+        "model.norm='post'",
+        "model.activation='gelu'",
+        "subwords.vocabulary_size=61",
+        "subwords.joint=false",
+    ):
         refused(give(*command, key), "training.init_from", f"\n  {key.partition('=')[0]}: ", "→")
     refused(give("train", "rnn.toml", "training.init_from='runs/transformer'"), 'model.kind: "transformer" → "rnn"')
     refused(give(*command, "subwords.model='a'"), "subwords.model gives others")
