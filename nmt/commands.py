@@ -81,12 +81,15 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
     from nmt import hardware, optimisation, preparation, training
     from nmt.checkpoint import load_weights
     from nmt.events import clock
+    from nmt.progress import end_of
+    from nmt.tracker import check_tracker
 
     program = "python train.py" if Path(sys.argv[0]).name == "train.py" else "nmt train"
     seeds = arguments.seeds if arguments.seeds > 1 else None
     given = {"run": arguments.run, "seeds": seeds, "device": arguments.device, "threads": arguments.threads}
     options = [word for name, value in given.items() if value and value != "auto" for word in (f"--{name}", str(value))]
     command = f"{program} {shlex.join([*arguments.words, *options])}"
+    check_tracker(config.training.tracker)
     device = hardware.choose_device(arguments.device)
     hardware.set_up(arguments.threads)
     goes_on = run.exists and not arguments.overwrite and not arguments.dry_run
@@ -98,7 +101,7 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
                 f"training.updates = {config.training.updates:,}: but {run.path} has done {progress.update:,} already; "
                 "give at least as many, or --overwrite to start anew"
             )
-        end = training.end_of(progress, config.training)
+        end = end_of(progress, config.training)
         if progress.finished and end:
             print(f"{run.path} is finished: {progress.update:,} updates in {clock(progress.seconds)}; {end.reason}")
             print(f"next: python evaluate.py {run.path}, or raise {end.key} to train it further")
@@ -140,7 +143,7 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
         print(f"stopped and saved in {run.path}; to go on: {command}")
         return stop.exit_code
     print(f"done     {progress.update:,} updates in {clock(progress.seconds)}; {training.best_of(progress, config)}")
-    end = training.end_of(progress, config.training)
+    end = end_of(progress, config.training)
     if end and progress.update < config.training.updates:
         print(f"note     {end.reason} ({end.key}), so that not all {config.training.updates:,} updates were done")
     if progress.skipped:

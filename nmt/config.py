@@ -248,6 +248,11 @@ class TrainingConfig(Section):
     average_last: Annotated[int, Unit("checkpoints")] = Field(
         5, ge=1, description="the checkpoint 'average' is the mean of the last so many"
     )
+    tracker: Literal["none", "tensorboard"] = Field(
+        "none",
+        description="beside metrics.jsonl, where curves, sample translations and heatmaps go; tensorboard: to RUN's "
+        "tensorboard/ (pip install tensorboard)",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
         description="bfloat16: matrix products under autocast, weights stay in float32; auto: so on a GPU that has it",

@@ -2,6 +2,7 @@
 
 import math
 import time
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from nmt.events import clock
 from nmt.loss import label_smoothed_loss
 from nmt.models.base import Seq2Seq
 from nmt.preparation import Prepared, plan_epoch, training_ids, updates_of_tokens
+from nmt.progress import Progress
 
 SMALLER = "raise training.accumulation, which computes an update in smaller parts, or lower training.max_tokens"
 
@@ -48,6 +50,18 @@ def learning_rate(config: TrainingConfig, update: int, falls: int = 0) -> float:
         done = (update - config.warmup_updates) / max(1, config.updates - config.warmup_updates)
         return config.learning_rate * (1 + math.cos(math.pi * min(1, done))) / 2
     return config.learning_rate * math.sqrt(max(1, config.warmup_updates) / update)
+
+
+def plateau(at: Progress, figure: float, config: TrainingConfig) -> dict[str, Any]:
+    """What a validation's figure changes of the plateau schedule's state."""
+    # Other validations than at the interval depend on where a sitting or a budget ended.
+    if config.schedule != "plateau" or at.update % config.validation_interval or at.update < config.warmup_updates:
+        return {}
+    if at.plateau_best is None or figure > at.plateau_best:
+        return {"plateau_best": figure, "plateau_waited": 0}
+    if at.plateau_waited + 1 == config.plateau_patience:
+        return {"plateau_waited": 0, "falls": at.falls + 1}
+    return {"plateau_waited": at.plateau_waited + 1}
 
 
 class Updater:

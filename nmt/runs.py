@@ -12,6 +12,7 @@ checkpoints/training.safetensors     weights, optimiser and progress: from here 
 checkpoints/aligner.safetensors      what `teach` leaves
 extraction.json                      what `align --choose` leaves
 evaluation/                          what `evaluate` leaves
+tensorboard/                         what training.tracker leaves
 """
 
 import fcntl
@@ -42,7 +43,8 @@ SEED_PREFIX = "seed-"  # directories of the runs of a group
 # for accumulation, the same but for rounding and dropout's draws, and it is what helps where memory runs out.
 FREE_KEYS = {
     *("training.updates", "training.validation_interval", "training.patience", "training.average_last"),
-    *("training.max_target_tokens", "training.max_minutes", "training.accumulation", "search.max_tokens"),
+    *("training.max_target_tokens", "training.max_minutes", "training.accumulation", "training.tracker"),
+    "search.max_tokens",
 }
 
 # What never changes after the start: run.json holds the sums. (Checkpoints hold their own, config.toml may be edited.)
@@ -51,7 +53,13 @@ SUMMED = ("subwords/*.model", "words.tsv", "tests/*.source", "tests/*.target")
 # What training and evaluation write into the directory, and so all that starting anew may delete.
 OWN_FILES = (
     *("config.toml", "run.json", "metrics.jsonl", "extraction.json", *SUMMED),
-    *("checkpoints/*.safetensors", "evaluation/results.json", "evaluation/results.md", "evaluation/report.html"),
+    *(
+        "checkpoints/*.safetensors",
+        "tensorboard/events.out.tfevents.*",
+        "evaluation/results.json",
+        "evaluation/results.md",
+        "evaluation/report.html",
+    ),
     *("evaluation/hypotheses/*.txt", "evaluation/curves.*", "evaluation/heatmaps/*.png", "evaluation/heatmaps/*.svg"),
 )
 

@@ -15,13 +15,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nmt.checkpoint import load_weights, weights_of
-from nmt.config import Config, InputError, TrainingConfig
-from nmt.events import HEADER, Averaged, Ended, Reporter, Skipped, Updated, Validated, Warned, mean_row, row, say
+from nmt.config import Config, InputError
+from nmt.events import HEADER, Averaged, Ended, Event, Reporter, Skipped, Updated, Validated, Warned, mean_row, row, say
 from nmt.hardware import is_out_of_memory, waits_for_reading
-from nmt.optimisation import Updater, learning_rate, memory_warning
+from nmt.optimisation import Updater, learning_rate, memory_warning, plateau
 from nmt.preparation import Prepared, plan_epoch
-from nmt.progress import Progress, Sums
+from nmt.progress import Progress, Sums, end_of, left_of
 from nmt.runs import Run
+from nmt.tracker import Tracker
 from nmt.validation import Validation, validate, warnings
 
 REPORT_INTERVAL = 50  # updates between two reports of the training loss in metrics.jsonl
@@ -81,35 +82,6 @@ def train(prepared: Prepared, run: Run) -> Progress:
     return loop.progress
 
 
-@dataclass(frozen=True)
-class End:
-    """Why a training is over."""
-
-    reason: str  # for people
-    key: str  # of the config, whose higher value lets it go on
-
-
-def end_of(progress: Progress, config: TrainingConfig) -> End | None:
-    """Why a training is over; None: it goes on."""
-    if progress.update == config.updates:
-        return End("all updates done", "training.updates")
-    if 0 < config.max_target_tokens <= progress.tokens:
-        return End(f"{progress.tokens:,} target tokens trained on", "training.max_target_tokens")
-    if 0 < config.max_minutes * 60 <= progress.seconds:
-        return End(f"{config.max_minutes:g} minutes over", "training.max_minutes")
-    if 0 < config.patience <= progress.waited:
-        return End(f"no better validation in {progress.waited}", "training.patience")
-    return None
-
-
-def left_of(progress: Progress, config: TrainingConfig) -> float:
-    """Seconds to the end at the rate so far, where it comes by a budget."""
-    shares = [progress.update / config.updates]
-    shares += [progress.tokens / config.max_target_tokens] if config.max_target_tokens else []
-    shares += [progress.seconds / (60 * config.max_minutes)] if config.max_minutes else []
-    return max(0.0, progress.seconds / max(shares) - progress.seconds)
-
-
 def best_of(progress: Progress, config: Config) -> str:
     """Which validation was the best so far, for people."""
     if progress.best is None:
@@ -148,6 +120,9 @@ class _Loop:
     def __init__(self, updater: Updater, run: Run, reporter: Reporter, progress: Progress) -> None:
         self.updater, self.run, self.reporter, self.progress = updater, run, reporter, progress
         self.prepared, self.config = updater.prepared, updater.config
+        self.tracker: Tracker | None = None
+        if self.config.tracker == "tensorboard":
+            self.tracker = Tracker(run.path / "tensorboard", progress.update, self._warn)
         self.clock = time.perf_counter()
         self.unread: list[_Unread] = []  # updates since `_read`
         self.unread_since = 0.0
@@ -176,7 +151,7 @@ class _Loop:
         if number % REPORT_INTERVAL == 0:
             reported = self.progress.reported
             if reported.updates:
-                self.reporter.write(
+                self._report(
                     Updated(
                         update=number,
                         epoch=epoch,
@@ -203,7 +178,7 @@ class _Loop:
             else:
                 skipped, in_row = skipped + 1, in_row + 1
                 lines = sorted(update.lines.add(1).tolist())
-                self.reporter.write(Skipped(update.number, lines))
+                self._report(Skipped(update.number, lines))
                 say(f"warning  update {update.number:,} is skipped, as its loss or gradient is not finite")
         self._advance(reported=reported, validated=validated, skipped=skipped, skipped_in_row=in_row)
         if in_row >= MOST_SKIPPED:
@@ -236,7 +211,7 @@ class _Loop:
             best_of=1 if best else at.best_of,
             waited=0 if best else at.waited + 1,
             validated=Sums(),
-            **_plateau(at, figure, self.config),
+            **plateau(at, figure, self.config),
         )
         sums = at.validated
         event = Validated(
@@ -261,7 +236,9 @@ class _Loop:
             sample_hypothesis=found.sample_hypothesis,
             sample_reference=found.sample_reference,
         )
-        self.reporter.write(event)
+        self._report(event)
+        if self.tracker:
+            self.tracker.show(at.update, found.shown, found.reading)
         weights = weights_of(self.prepared.model)
         self.run.save(self.progress, weights, self.updater.state(), self.prepared.config, best=best)
         say(row(event))
@@ -304,7 +281,7 @@ class _Loop:
                 load_weights(model, last, path)
         self._advance(finished=True)
         self.run.save_training(self.progress, last, self.updater.state())
-        self.reporter.write(Ended(at.update, end.reason, self.progress.seconds))
+        self._report(Ended(at.update, end.reason, self.progress.seconds))
 
     def _report_mean(self, found: Validation, checkpoints: int) -> None:
         """Report the validation of the mean of checkpoints, and save it where it is the best."""
@@ -318,15 +295,20 @@ class _Loop:
             bleu=found.bleu.value,
             best=at.best is None or figure > at.best,
         )
-        self.reporter.write(event)
+        self._report(event)
         say(mean_row(event))
         if event.best:
             self.run.save_best(weights_of(self.prepared.model), at.update, self.prepared.config)
             self._advance(best=figure, best_update=at.update, best_of=checkpoints)
 
     def _warn(self, message: str) -> None:
-        self.reporter.write(Warned(self.progress.update, message))
+        self._report(Warned(self.progress.update, message))
         say(f"warning  {message}")
+
+    def _report(self, event: Event) -> None:
+        self.reporter.write(event)
+        if self.tracker:
+            self.tracker.report(event)
 
     def _figure(self, found: Validation) -> float:
         """What the best checkpoint has most of."""
@@ -339,24 +321,12 @@ class _Loop:
 
     def _stop(self, reason: str) -> None:
         self.run.save_training(self.progress, weights_of(self.prepared.model), self.updater.state())
-        self.reporter.write(Ended(self.progress.update, reason, self.progress.seconds))
+        self._report(Ended(self.progress.update, reason, self.progress.seconds))
 
     def _advance(self, **changes: Any) -> None:
         now = time.perf_counter()
         self.progress = replace(self.progress, seconds=self.progress.seconds + now - self.clock, **changes)
         self.clock = now
-
-
-def _plateau(at: Progress, figure: float, config: TrainingConfig) -> dict[str, Any]:
-    """What a validation's figure changes of the plateau schedule's state."""
-    # Other validations than at the interval depend on where a sitting or a budget ended.
-    if config.schedule != "plateau" or at.update % config.validation_interval or at.update < config.warmup_updates:
-        return {}
-    if at.plateau_best is None or figure > at.plateau_best:
-        return {"plateau_best": figure, "plateau_waited": 0}
-    if at.plateau_waited + 1 == config.plateau_patience:
-        return {"plateau_waited": 0, "falls": at.falls + 1}
-    return {"plateau_waited": at.plateau_waited + 1}
 
 
 @contextmanager

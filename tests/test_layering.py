@@ -9,8 +9,8 @@ READING_ORDER = """
     config declared lines hardware renumbering subwords corpus batching
     models.base models.layers models.attention models.rnn models.transformer
     models.export models.ensemble models
-    loss search alignment gold hmm scores comparison plotting checkpoint aligner facts events progress runs translator
-    inspection choosing teaching
+    loss search alignment gold hmm scores comparison plotting checkpoint aligner facts events tracker progress runs
+    translator inspection choosing teaching
     preparation optimisation validation training systems evaluation tables page heatmaps report alignment_page
     presentation commands align_commands cli
 """
