@@ -521,6 +521,8 @@ def _sentence(tree: dict[str, Any], item: Any) -> str:
         name = key.removesuffix(".[key]")
         return f'{name}: the name of a test set becomes part of file names: it is not empty and holds no "/"'
     found = json.dumps(item["input"], default=str, ensure_ascii=False)
+    if item["type"] == "string_pattern_mismatch" and key.startswith("subwords.user_symbols."):
+        return f"{key}: found {found}, but a symbol is not empty, and holds no space and no ▁, which stands for one"
     if item["type"] in ("model_type", "model_attributes_type", "dict_type"):
         inside = "[data.test.NAME]" if key == "data.test" else ", ".join(_siblings(tree, key))
         return f"{key}: found {found}, but it is a table of {inside}"

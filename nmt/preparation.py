@@ -143,7 +143,7 @@ def describe(prepared: Prepared) -> str:
         f"subwords {subwords.kind}, {sizes} pieces, {'joint' if subwords.joint else 'one model a side'}; "
         f"unknown in validation: {unknown:,} of {pieces:,} ({unknown / max(1, pieces):.2%})",
         f"model    {config.model.kind}, {total:,} parameters, {embeddings:,} of them embeddings",
-        f"updates  {_budget(prepared)}, {len(plan):,} an epoch, of at most {config.training.max_tokens:,} "
+        f"updates  {_budget(prepared)} {len(plan):,} an epoch, of at most {config.training.max_tokens:,} "
         f"padded tokens; padding {padding_share(plan, lengths):.1%}",
     ]
     if config.training.schedule == "cosine" and (config.training.max_target_tokens or config.training.max_minutes):
@@ -162,7 +162,7 @@ def _budget(prepared: Prepared) -> str:
         ends.append(f"{training.max_target_tokens:,} target tokens (about {updates_of_tokens(prepared):,})")
     if training.max_minutes:
         ends.append(f"{training.max_minutes:g} minutes")
-    return ends[0] if len(ends) == 1 else f"{' or '.join(ends)}, whichever comes first"
+    return f"{ends[0]}," if len(ends) == 1 else f"{' or '.join(ends)}, whichever comes first;"
 
 
 def updates_of_tokens(prepared: Prepared) -> int:

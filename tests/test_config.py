@@ -106,7 +106,7 @@ def test_a_minimal_config_has_the_defaults(smallest: Path) -> None:
         ("subwords.model=5", ["subwords.model", "5", "a table of source, target"]),
         ("subwords.user_symbols=['<s>']", ['"<s>"', "of nmt's own"]),
         ("subwords.user_symbols=['a', 'a']", ['"a"', "twice"]),
-        ("subwords.user_symbols=['a b']", ["subwords.user_symbols.0", '"a b"']),
+        ("subwords.user_symbols=['a b']", ["subwords.user_symbols.0", '"a b"', "no space"]),
         ("subwords.user_symbols=['']", ["subwords.user_symbols.0"]),
         ("subwords.user_symbols='a'", ["subwords.user_symbols", '"a"']),
         ("training.plateau_patience=2", ["training.plateau_patience = 2", "training.schedule", '"plateau"']),
