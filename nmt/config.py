@@ -366,7 +366,11 @@ def _contradictions(tree: dict[str, Any], wrong: Set[str]) -> Iterator[str]:
     for key in ("training.plateau_factor", "training.plateau_patience"):
         schedule = values["training.schedule"]
         if sound("training.schedule", key) and values[key] != defaults[key] and schedule != "plateau":
-            yield f'{key} = {values[key]:g} needs training.schedule = "plateau", but it is "{schedule}"'
+            yield f'{key} = {values[key]} needs training.schedule = "plateau", but it is "{schedule}"'
+    if sound("model.attention_dropout", "model.attention"):
+        dropout = values["model.attention_dropout"]
+        if dropout and values["model.attention"] == "none":
+            yield f'model.attention_dropout = {dropout} needs attention, but model.attention = "none"'
     if sound("subwords.kind", "subwords.sampling"):
         sampling = values["subwords.sampling"]
         if sampling > 1 and values["subwords.kind"] == "bpe":
@@ -387,7 +391,7 @@ def _contradictions(tree: dict[str, Any], wrong: Set[str]) -> Iterator[str]:
 
 def positions_of(max_length: int, ratio: float, offset: int) -> int:
     """The most positions that the search of a line takes on either side, </s> counted."""
-    return max(max_length + 1, int(ratio * max_length) + offset)
+    return max(max_length + 1, int(ratio * min(max_length, 10**15)) + offset)  # a float has a bound, an integer none
 
 
 def _position_contradictions(values: dict[str, Any], defaults: dict[str, Any]) -> Iterator[str]:

@@ -110,6 +110,8 @@ def test_a_minimal_config_has_the_defaults(smallest: Path) -> None:
         ("subwords.user_symbols=['']", ["subwords.user_symbols.0"]),
         ("subwords.user_symbols='a'", ["subwords.user_symbols", '"a"']),
         ("training.plateau_patience=2", ["training.plateau_patience = 2", "training.schedule", '"plateau"']),
+        ("training.plateau_patience=1" + 400 * "0", ["training.plateau_patience = 1", '"plateau"']),
+        ("model={kind='rnn', attention='none', attention_dropout=0.1}", ["attention_dropout = 0.1", '"none"']),
         ("training.weight_decay=0.1", ["training.weight_decay = 0.1", "training.optimiser", '"adamw"']),
         ("data.max_length=4096", ["training.max_tokens = 4096", "data.max_length = 4096"]),
         ("training.max_tokens=100", ["training.max_tokens = 100", "data.max_length = 100"]),
@@ -132,6 +134,7 @@ def test_positions_that_just_suffice_are_allowed(smallest: Path) -> None:
     load_config(smallest, [learned, *search])
     assert "data.max_length = 101" in mistakes(smallest, learned, *search, "data.max_length=101")[0]
     assert "search.max_length = 46" in mistakes(smallest, learned, *search, "search.max_length=46")[0]
+    assert "search.max_length = 1" in mistakes(smallest, learned, f"search.max_length={10**400}")[0]
     assert "search.max_length = 101" in mistakes(smallest, learned, "search={max_length=101, max_length_ratio=0}")[0]
 
 
