@@ -303,6 +303,8 @@ def test_a_run_begins_with_the_best_weights_of_another_and_needs_it_no_more(corp
         patch.setattr(optimisation.Updater, "update", lambda *_: 1 / 0)
         give(*command, "--run", "runs/later")
     assert {name: tensor.numpy().tobytes() for name, tensor in later.load_training()[1].items()} == best
+    told_of = give("evaluate", "runs/at-once", "--test", "plain", "--heatmaps", "0").out
+    assert "began with another run's weights, whose training is not counted" in told_of
     started = at_once.facts().initial
     assert started and started.sha256 == file_digest(corpus / "runs" / "rnn" / "checkpoints" / "best.safetensors")
     assert at_once.subwords().digest() == first.subwords().digest()
