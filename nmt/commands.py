@@ -79,13 +79,17 @@ def _train_one(path: Path, config: Config, run: "Run", arguments: argparse.Names
 def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Namespace) -> int:
     """Train a run that nobody else is writing."""
     from nmt import hardware, optimisation, preparation, training
+    from nmt.checkpoint import load_weights
     from nmt.events import clock
+    from nmt.progress import end_of
+    from nmt.tracker import check_tracker
 
     program = "python train.py" if Path(sys.argv[0]).name == "train.py" else "nmt train"
     seeds = arguments.seeds if arguments.seeds > 1 else None
     given = {"run": arguments.run, "seeds": seeds, "device": arguments.device, "threads": arguments.threads}
     options = [word for name, value in given.items() if value and value != "auto" for word in (f"--{name}", str(value))]
     command = f"{program} {shlex.join([*arguments.words, *options])}"
+    check_tracker(config.training.tracker)
     device = hardware.choose_device(arguments.device)
     hardware.set_up(arguments.threads)
     goes_on = run.exists and not arguments.overwrite and not arguments.dry_run
@@ -97,18 +101,27 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
                 f"training.updates = {config.training.updates:,}: but {run.path} has done {progress.update:,} already; "
                 "give at least as many, or --overwrite to start anew"
             )
-        if progress.finished and training.at_end(progress, config.training):
-            print(f"{run.path} is finished: {progress.update:,} updates in {clock(progress.seconds)}")
-            print(f"next: python evaluate.py {run.path}, or raise training.updates to train it further")
+        end = end_of(progress, config.training)
+        if progress.finished and end:
+            print(f"{run.path} is finished: {progress.update:,} updates in {clock(progress.seconds)}; {end.reason}")
+            print(f"next: python evaluate.py {run.path}, or raise {end.key} to train it further")
             return 0
-        preparation.check_data(run, config, "train", "valid", "test")
+        preparation.check_data(run, config, "train", "valid", "test", "subwords")
     elif not (arguments.overwrite or arguments.dry_run):
         run.check_free()
     if not (goes_on or arguments.dry_run) and path.resolve() == (run.path / "config.toml").resolve():
         raise InputError(f"{path.absolute()}: a new run would overwrite this file; keep your config outside of the run")
+    begins = not (goes_on and run.training_file.exists())
+    if begins and config.training.init_from and Path(config.training.init_from).resolve() == run.path.resolve():
+        raise InputError(f"training.init_from: {run.path.absolute()} is this run itself; name another, or give --run")
+    initial = preparation.initial(config) if begins and config.training.init_from else None
     print(f"nmt      {hardware.describe(device)}", flush=True)
-    prepared = preparation.prepare(config, device, run.subwords() if goes_on else None)
+    subwords = run.subwords() if goes_on else initial.subwords if initial else None
+    prepared = preparation.prepare(config, device, subwords)
     print(preparation.describe(prepared), flush=True)
+    if initial:
+        load_weights(prepared.model, initial.weights, initial.file)
+        print(f"weights  those of {initial.file}, of update {initial.update:,}", flush=True)
     if arguments.dry_run:
         print(optimisation.dry_run(prepared))
         print("nothing was written; without --dry-run this trains")
@@ -120,7 +133,8 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
         print(f"run      {run.path}, from update {progress.update:,} on", flush=True)
     else:
         run.remove()
-        facts, word_counts = preparation.facts(prepared, sys.argv), preparation.target_word_counts(config)
+        facts = preparation.facts(prepared, sys.argv, initial.file if initial else None)
+        word_counts = preparation.target_word_counts(config)
         run.create(config, prepared.subwords, prepared.tests, facts, word_counts)
         print(f"run      {run.path}; Ctrl-C saves, and the same command goes on", flush=True)
     try:
@@ -129,6 +143,9 @@ def _train_alone(path: Path, config: Config, run: "Run", arguments: argparse.Nam
         print(f"stopped and saved in {run.path}; to go on: {command}")
         return stop.exit_code
     print(f"done     {progress.update:,} updates in {clock(progress.seconds)}; {training.best_of(progress, config)}")
+    end = end_of(progress, config.training)
+    if end and progress.update < config.training.updates:
+        print(f"note     {end.reason} ({end.key}), so that not all {config.training.updates:,} updates were done")
     if progress.skipped:
         print(f"note     {progress.skipped:,} of them were skipped: see the events named skipped in {run.metrics}")
     print(f"next     python evaluate.py {run.path}\n", flush=True)

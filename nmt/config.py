@@ -22,6 +22,10 @@ class InputError(ValueError):
     """A mistake in what the user gave, told in sentences: what, where, what was expected, what to do next."""
 
 
+# Pieces of every subword model, by their ids.
+SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<sep>")
+
+
 @dataclass(frozen=True)
 class Unit:
     """What a number of a config counts."""
@@ -63,9 +67,21 @@ class DataConfig(Section):
     )
 
 
-class SubwordConfig(Section):
-    """The SentencePiece models, learned on the training text."""
+class SubwordFiles(Section):
+    """SentencePiece models that are there already."""
 
+    source: str = Field("", description="file of a SentencePiece model for the source instead of learning one")
+    target: str = Field("", description="for the target; the same file: joint. subwords.model = FILE is short for both")
+
+
+# A part of a text that is always one piece.
+Symbol = Annotated[str, Field(pattern=r"^[^\s▁]+$")]
+
+
+class SubwordConfig(Section):
+    """The SentencePiece models, learned on the training text or given."""
+
+    model: SubwordFiles = SubwordFiles()
     kind: Literal["unigram", "bpe"] = Field("unigram", description="how pieces are learned")
     vocabulary_size: Annotated[int, Unit("pieces a model")] = Field(
         8000, ge=16, le=10_000_000, description="shrinks, with a message, where the text is too small for it"
@@ -73,6 +89,14 @@ class SubwordConfig(Section):
     joint: bool = Field(True, description="one model for both languages (true) or one a side (false)")
     character_coverage: Annotated[float, Unit("share of the text's characters")] = Field(
         1.0, ge=0.98, le=1, description="characters beyond it become unknown pieces"
+    )
+    byte_fallback: bool = Field(
+        False,
+        description="characters without a piece become their UTF-8 bytes, 256 pieces more, and not unknown pieces; "
+        "trained on what character_coverage leaves out",
+    )
+    user_symbols: tuple[Symbol, ...] = Field(
+        (), description="texts without spaces that are always one piece, wherever they stand, such as tags"
     )
     sampling: Annotated[int, Unit("segmentations")] = Field(
         1, ge=1, le=64, description="training draws a sentence's pieces anew each epoch, among its so many best"
@@ -87,6 +111,20 @@ class ModelSection(Section):
 
     dropout: Annotated[float, Unit("probability")] = Field(
         0.3, ge=0, lt=1, description="dropout of embeddings and between layers while training"
+    )
+    attention_dropout: Annotated[float, Unit("probability")] = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="dropout of attention weights while training; on a CPU a Transformer leaves the fused kernel for a "
+        "slower way: updates over 12 to 75 pieces took up to 5 % longer",
+    )
+    word_dropout: Annotated[float, Unit("probability")] = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="while training a piece's whole embedding becomes 0, on either side (Gal & Ghahramani 2016; "
+        "Sennrich et al. 2016)",
     )
     tied_embeddings: bool = Field(
         True, description="output weights are the target embedding and, with joint subwords, the source's too"
@@ -128,7 +166,23 @@ class TransformerConfig(ModelSection):
     norm: Literal["pre", "post"] = Field(
         "pre", description="layer norm before each sub-layer, or after its residual sum as in the paper"
     )
+    activation: Literal["relu", "gelu"] = Field(
+        "relu", description="within feed-forward layers; gelu: Hendrycks & Gimpel 2016"
+    )
+    positions: Literal["sinusoidal", "learned"] = Field(
+        "sinusoidal",
+        description="encodings of positions, or embeddings of their own on either side (Gehring et al. 2017), which "
+        "stay as they were drawn beyond what the training text reaches",
+    )
+    max_positions: Annotated[int, Unit("positions a side, </s> counted")] = Field(
+        2048,
+        ge=2,
+        le=1_000_000,
+        description="learned positions; search.max_length and data.max_length stay within them",
+    )
 
+
+ModelConfig = Annotated[RNNConfig | TransformerConfig, Field(discriminator="kind")]
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -138,6 +192,20 @@ class TrainingConfig(Section):
 
     seed: int = Field(1, ge=0, lt=2**31, description="first weights, order of pairs and dropout follow from it")
     updates: Annotated[int, Unit("updates")] = Field(10_000, ge=1, le=10**9, description="when the training ends")
+    max_target_tokens: Annotated[int, Unit("target tokens, </s> counted and padding not")] = Field(
+        0,
+        ge=0,
+        le=10**15,
+        description="or after the update that reaches so many, whichever comes first; 0: no such end",
+    )
+    max_minutes: Annotated[float, Unit("minutes, validations and earlier sittings included")] = Field(
+        0.0, ge=0, description="or after the update that reaches so many, whichever comes first; 0: no such end"
+    )
+    init_from: str = Field(
+        "",
+        description="another run of the same [model] and [subwords], whose best weights and subwords this one begins "
+        "with (fine-tuning): RUN's directory; empty: weights are drawn",
+    )
     max_tokens: Annotated[int, Unit("padded tokens, rows × the longer side, <s> and </s> counted")] = Field(
         4096, ge=8, description="size of a whole update"
     )
@@ -148,8 +216,16 @@ class TrainingConfig(Section):
     learning_rate: float = Field(1e-3, gt=0, description="its peak, reached at the end of the warm-up")
     betas: tuple[Beta, Beta] = Field((0.9, 0.98), description="Adam's decay of both moments, each in [0, 1)")
     weight_decay: float = Field(0.0, ge=0, description="with adamw: share of a weight lost a learning rate")
-    schedule: Literal["inverse_square_root", "cosine", "constant"] = Field(
-        "inverse_square_root", description="how the learning rate goes on after the warm-up; cosine: to 0 at the end"
+    schedule: Literal["inverse_square_root", "cosine", "plateau", "constant"] = Field(
+        "inverse_square_root",
+        description="how the learning rate goes on after the warm-up; cosine: to 0 at the end (Loshchilov & Hutter "
+        "2017); plateau: it falls when validations get no better",
+    )
+    plateau_factor: float = Field(
+        0.5, gt=0, lt=1, description="with plateau: the learning rate falls to this share of what it was ..."
+    )
+    plateau_patience: Annotated[int, Unit("validations")] = Field(
+        3, ge=1, description="... after so many without a new best since the last one or the last fall"
     )
     warmup_updates: Annotated[int, Unit("updates")] = Field(
         1000, ge=0, description="the learning rate rises linearly from 0 to its peak"
@@ -171,6 +247,11 @@ class TrainingConfig(Section):
     )
     average_last: Annotated[int, Unit("checkpoints")] = Field(
         5, ge=1, description="the checkpoint 'average' is the mean of the last so many"
+    )
+    tracker: Literal["none", "tensorboard"] = Field(
+        "none",
+        description="beside metrics.jsonl, where curves, sample translations and heatmaps go; tensorboard: to RUN's "
+        "tensorboard/ (pip install tensorboard)",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
@@ -212,7 +293,7 @@ class Config(Section):
 
     data: DataConfig
     subwords: SubwordConfig = SubwordConfig()
-    model: Annotated[RNNConfig | TransformerConfig, Field(discriminator="kind")]
+    model: ModelConfig
     training: TrainingConfig = TrainingConfig()
     search: SearchConfig = SearchConfig()
 
@@ -245,6 +326,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 def parse_config(tree: dict[str, Any], name: str) -> Config:
     """The config that a tree of TOML tables holds; `name` says in errors where they came from."""
     config, mistakes, wrong = None, [], set()
+    subwords = tree.get("subwords")
+    if isinstance(subwords, dict) and isinstance(subwords.get("model"), str):
+        both = dict.fromkeys(SubwordFiles.model_fields, subwords["model"])
+        tree = tree | {"subwords": subwords | {"model": both}}
     try:
         # JSON's rules under strict: an array of TOML may be a tuple, a 1 a float; never a string a number.
         config = Config.model_validate_json(_json(tree, name))
@@ -270,19 +355,28 @@ def _json(tree: dict[str, Any], name: str) -> str:
 
 def _contradictions(tree: dict[str, Any], wrong: Set[str]) -> Iterator[str]:
     """Sentences about keys that do not go together, those left out that are wrong by themselves."""
-    values = {key: field.default for key, field in keys()} | _flatten(tree)
+    defaults = {key: field.default for key, field in keys()}
+    values = defaults | _flatten(tree)
 
     def sound(*names: str) -> bool:
         return not any(name == key or name.startswith(key + ".") for name in names for key in wrong)
 
     if sound("model.size", "model.heads") and values["model.size"] % values["model.heads"]:
         yield f"model.size = {values['model.size']} is not a multiple of model.heads = {values['model.heads']}"
-    if sound("model.size") and values["model.size"] % 2:
+    if sound("model.size") and values["model.size"] % 2 and values["model.positions"] == "sinusoidal":
         yield f"model.size = {values['model.size']} is odd, but sinusoidal positions need pairs of features"
     if sound("training.optimiser", "training.weight_decay"):
         decay = values["training.weight_decay"]
         if decay and values["training.optimiser"] == "adam":
             yield f'training.weight_decay = {decay:g} needs training.optimiser = "adamw", but it is "adam"'
+    for key in ("training.plateau_factor", "training.plateau_patience"):
+        schedule = values["training.schedule"]
+        if sound("training.schedule", key) and values[key] != defaults[key] and schedule != "plateau":
+            yield f'{key} = {values[key]} needs training.schedule = "plateau", but it is "{schedule}"'
+    if sound("model.attention_dropout", "model.attention"):
+        dropout = values["model.attention_dropout"]
+        if dropout and values["model.attention"] == "none":
+            yield f'model.attention_dropout = {dropout} needs attention, but model.attention = "none"'
     if sound("subwords.kind", "subwords.sampling"):
         sampling = values["subwords.sampling"]
         if sampling > 1 and values["subwords.kind"] == "bpe":
@@ -290,6 +384,8 @@ def _contradictions(tree: dict[str, Any], wrong: Set[str]) -> Iterator[str]:
                 f'subwords.sampling = {sampling} needs subwords.kind = "unigram", but it is "bpe", which knows one '
                 "segmentation of a sentence and no probabilities of others"
             )
+    yield from _position_contradictions({key: value for key, value in values.items() if sound(key)}, defaults)
+    yield from _subword_contradictions({key: value for key, value in values.items() if sound(key)})
     if sound("data.max_length", "training.max_tokens"):
         length, tokens = values["data.max_length"], values["training.max_tokens"]
         if length + 1 > tokens:  # + 1: </s>
@@ -297,6 +393,55 @@ def _contradictions(tree: dict[str, Any], wrong: Set[str]) -> Iterator[str]:
                 f"training.max_tokens = {tokens} cannot hold a pair of data.max_length = {length} pieces and </s>: "
                 "raise the one or lower the other"
             )
+
+
+def positions_of(max_length: int, ratio: float, offset: int) -> int:
+    """The most positions that the search of a line takes on either side, </s> counted."""
+    return max(max_length + 1, int(ratio * min(max_length, 10**15)) + offset)  # a float has a bound, an integer none
+
+
+def _position_contradictions(values: dict[str, Any], defaults: dict[str, Any]) -> Iterator[str]:
+    most, learned = values.get("model.max_positions"), values.get("model.positions") == "learned"
+    if most is None or not learned:
+        if most not in (None, defaults["model.max_positions"]):
+            yield f'model.max_positions = {most} needs model.positions = "learned"'
+        return
+    length = values.get("data.max_length", 0)
+    if length + 1 > most:
+        yield f"model.max_positions = {most} cannot hold data.max_length = {length} pieces and </s>"
+    names = ("max_length", "max_length_ratio", "max_length_offset")
+    search = [values.get(f"search.{name}", 0) for name in names]
+    needed = positions_of(*search)
+    if needed > most:
+        yield (
+            f"model.max_positions = {most} cannot hold search.max_length = {search[0]} pieces and a translation of "
+            f"them, which may take {needed} positions (search.max_length_ratio, search.max_length_offset); lower these "
+            "or raise model.max_positions"
+        )
+
+
+def _subword_contradictions(values: dict[str, Any]) -> Iterator[str]:
+    files = {side: values.get(f"subwords.model.{side}") for side in SubwordFiles.model_fields}
+    for side, file in files.items():
+        if not file and any(files.values()):
+            yield f"subwords.model.{side}: missing; a model for each side is given, or none"
+    learning = ("kind", "vocabulary_size", "joint", "character_coverage", "byte_fallback", "user_symbols")
+    for name in learning if all(files.values()) else ():
+        key, field = f"subwords.{name}", SubwordConfig.model_fields[name]
+        given = values.get(key, field.default)
+        if (tuple(given) if isinstance(given, list) else given) != field.default:
+            yield (
+                f"{key} = {json.dumps(given, ensure_ascii=False)} says how subwords are learned, but "
+                "subwords.model gives them; leave either out"
+            )
+    if any(files.values()) and values.get("training.init_from"):
+        yield "training.init_from takes the subwords of another run, but subwords.model gives others; leave either out"
+    symbols = [symbol for symbol in values.get("subwords.user_symbols", ()) if isinstance(symbol, str)]
+    for symbol in dict.fromkeys(symbols):
+        if symbol in SPECIAL:
+            yield f'subwords.user_symbols: "{symbol}" is a piece of nmt\'s own; call it otherwise'
+        if symbols.count(symbol) > 1:
+            yield f'subwords.user_symbols: "{symbol}" stands there twice'
 
 
 def dump_config(config: Config) -> str:
@@ -386,6 +531,8 @@ def _sentence(tree: dict[str, Any], item: Any) -> str:
         name = key.removesuffix(".[key]")
         return f'{name}: the name of a test set becomes part of file names: it is not empty and holds no "/"'
     found = json.dumps(item["input"], default=str, ensure_ascii=False)
+    if item["type"] == "string_pattern_mismatch" and key.startswith("subwords.user_symbols."):
+        return f"{key}: found {found}, but a symbol is not empty, and holds no space and no ▁, which stands for one"
     if item["type"] in ("model_type", "model_attributes_type", "dict_type"):
         inside = "[data.test.NAME]" if key == "data.test" else ", ".join(_siblings(tree, key))
         return f"{key}: found {found}, but it is a table of {inside}"
@@ -478,7 +625,7 @@ def _type(key: FieldInfo) -> str:
     if get_origin(key.annotation) is Literal:
         text = " or ".join(json.dumps(value) for value in get_args(key.annotation))
     elif get_origin(key.annotation) is tuple:
-        text = "array of 2 numbers"
+        text = "array of strings" if get_args(key.annotation)[-1] is Ellipsis else "array of 2 numbers"
     else:
         text = names[key.annotation]
     bounds = [

@@ -48,7 +48,7 @@ class Validated:
     learning_rate: float
     tokens_per_second: float  # real target tokens, validations left out
     elapsed: float  # seconds of training so far, validations and earlier sittings included
-    remaining: float  # seconds to the last update, at the rate so far
+    remaining: float  # seconds to the last update, or to the end of what else is a limit, at the rate so far
     sample_source: str
     sample_hypothesis: str
     sample_reference: str

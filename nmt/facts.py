@@ -22,7 +22,7 @@ Name = Annotated[str, BeforeValidator(lambda name: name.encode("utf-8", "backsla
 
 
 class DataFile(Part):
-    """A file of the config's [data]."""
+    """A file that the config names."""
 
     file: Name
     sha256: str
@@ -44,7 +44,8 @@ class Facts(Part):
     system: str  # operating system, processor, memory
     versions: dict[str, str]  # of Python and of LIBRARIES
     git: Git | None  # None: the code is in no git repository, or there is no git
-    data: dict[str, DataFile]  # by key, as `train.source`
+    data: dict[str, DataFile]  # by key, as `train.source`, or `subwords.model.source`
+    initial: DataFile | None = None  # the weights that the training began with, where they are another run's
     training_pairs: int
     dropped_pairs: dict[str, int]  # by reason
     parameters: int

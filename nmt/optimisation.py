@@ -2,6 +2,7 @@
 
 import math
 import time
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,8 @@ from nmt.config import InputError, TrainingConfig
 from nmt.events import clock
 from nmt.loss import label_smoothed_loss
 from nmt.models.base import Seq2Seq
-from nmt.preparation import Prepared, plan_epoch, training_ids
+from nmt.preparation import Prepared, plan_epoch, training_ids, updates_of_tokens
+from nmt.progress import Progress
 
 SMALLER = "raise training.accumulation, which computes an update in smaller parts, or lower training.max_tokens"
 
@@ -33,16 +35,33 @@ class Objective(nn.Module):
         return label_smoothed_loss(real, *self.model.output, target, self.label_smoothing)
 
 
-def learning_rate(config: TrainingConfig, update: int) -> float:
-    """The learning rate of an update, counted from 1: linear warm-up, then as `schedule` says."""
+def learning_rate(config: TrainingConfig, update: int, falls: int = 0) -> float:
+    """The learning rate of an update, counted from 1: linear warm-up, then as `schedule` says.
+
+    falls: how often the plateau schedule has lowered it.
+    """
     if update < config.warmup_updates:
         return config.learning_rate * update / config.warmup_updates
     if config.schedule == "constant":
         return config.learning_rate
+    if config.schedule == "plateau":
+        return config.learning_rate * config.plateau_factor**falls
     if config.schedule == "cosine":  # Loshchilov & Hutter 2017, without restarts
         done = (update - config.warmup_updates) / max(1, config.updates - config.warmup_updates)
         return config.learning_rate * (1 + math.cos(math.pi * min(1, done))) / 2
     return config.learning_rate * math.sqrt(max(1, config.warmup_updates) / update)
+
+
+def plateau(at: Progress, figure: float, config: TrainingConfig) -> dict[str, Any]:
+    """What a validation's figure changes of the plateau schedule's state."""
+    # Other validations than at the interval depend on where a sitting or a budget ended.
+    if config.schedule != "plateau" or at.update % config.validation_interval or at.update < config.warmup_updates:
+        return {}
+    if at.plateau_best is None or figure > at.plateau_best:
+        return {"plateau_best": figure, "plateau_waited": 0}
+    if at.plateau_waited + 1 == config.plateau_patience:
+        return {"plateau_waited": 0, "falls": at.falls + 1}
+    return {"plateau_waited": at.plateau_waited + 1}
 
 
 class Updater:
@@ -66,15 +85,15 @@ class Updater:
             fused=True,
         )
 
-    def update(self, lines: Tensor, number: int, epoch: int) -> tuple[Tensor, Tensor, int]:
+    def update(self, lines: Tensor, number: int, epoch: int, falls: int = 0) -> tuple[Tensor, Tensor, int]:
         """Do update `number` on the pairs at `lines`: its loss (a sum in nats), gradient norm, target tokens.
 
         Where loss or norm is not finite, nothing is changed. They are left on the device: a GPU goes on working until
-        they are read.
+        they are read. falls: of the learning rate so far, by the plateau schedule.
         """
         total, norm, tokens = self.gradient(lines, number, epoch)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.config, number)
+            group["lr"] = learning_rate(self.config, number, falls)
         # By this attribute torch's own gradient scaler tells fused optimisers to skip a step, and nothing waits for it.
         # It is declared nowhere, as the scaler alone sets it.
         self.optimiser.found_inf = 1 - (torch.isfinite(total) & torch.isfinite(norm)).float()  # type: ignore[attr-defined]
@@ -171,7 +190,7 @@ def _padded(prepared: Prepared) -> tuple[Tensor, Tensor]:
 
 def dry_run(prepared: Prepared) -> str:
     """What two updates on the largest planned batch cost: memory and expected time, in sentences."""
-    lengths, updates = prepared.corpus.lengths, prepared.config.training.updates
+    lengths, config = prepared.corpus.lengths, prepared.config.training
     padded, largest = _padded(prepared)
     updater = Updater(prepared)
     warning = memory_warning(updater)
@@ -181,10 +200,14 @@ def dry_run(prepared: Prepared) -> str:
         started = time.perf_counter()
         updater.update(largest, number, epoch=0)[0].item()  # a GPU is done once its loss is read
         seconds = time.perf_counter() - started
-    expected = seconds * updates * float(padded.double().mean() / padded.max())
+    each = seconds * float(padded.double().mean() / padded.max())
+    updates = min(config.updates, updates_of_tokens(prepared) if config.max_target_tokens else config.updates)
+    expected = f"{clock(each * updates)} for {updates:,} updates, validations not counted"
+    if 0 < config.max_minutes * 60 < each * updates:
+        expected = f"{config.max_minutes * 60 / each:,.0f} updates in {config.max_minutes:g} minutes, less validations"
     source, target = lengths[largest].amax(0).tolist()
     return (
         f"largest  {len(largest):,} pairs of at most {source} and {target} pieces: {seconds:.2f} s for forward, "
         f"backward and update; peak memory {hardware.peak_memory(prepared.device) / 2**20:,.0f} MiB\n"
-        f"expected {clock(expected)} for {updates:,} updates, validations not counted"
+        f"expected {expected}"
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -169,6 +170,14 @@ def save_figure(figure: Figure, path: Path) -> None:
         raise InputError(f"{path.absolute()} cannot be drawn: its name must end in {', '.join(UNDATED)}.")
     with written_aside(path) as file, matplotlib.rc_context({"svg.hashsalt": "nmt"}), _quiet():
         figure.savefig(file, format=kind[1:], dpi=150, metadata=UNDATED[kind])
+
+
+def png_of(figure: Figure) -> bytes:
+    """A picture as the bytes of a PNG."""
+    file = BytesIO()
+    with _quiet():
+        figure.savefig(file, format="png", dpi=150)
+    return file.getvalue()
 
 
 def _measure(panel: Panel) -> _Box:

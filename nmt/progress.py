@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from nmt.config import TrainingConfig
+
 
 @dataclass(frozen=True)
 class Sums:
@@ -29,6 +31,11 @@ class Progress:
     best_update: int = 0  # where it was reached
     best_of: int = 1  # checkpoints whose mean it is
     waited: int = 0  # validations since
+    # Of the plateau schedule, from validations at training.validation_interval after the warm-up alone: the best's
+    # figure, validations since, or since the learning rate fell, and how often it fell.
+    plateau_best: float | None = None
+    plateau_waited: int = 0
+    falls: int = 0
     seconds: float = 0.0  # spent so far, validations and earlier sittings included
     tokens: int = 0  # real target tokens trained on so far
     reported: Sums = Sums()  # since the last report of the training loss
@@ -36,3 +43,32 @@ class Progress:
     skipped: int = 0  # updates whose loss or gradient was not finite
     skipped_in_row: int = 0  # the last ones
     finished: bool = False
+
+
+@dataclass(frozen=True)
+class End:
+    """Why a training is over."""
+
+    reason: str  # for people
+    key: str  # of the config, whose higher value lets it go on
+
+
+def end_of(progress: Progress, config: TrainingConfig) -> End | None:
+    """Why a training is over; None: it goes on."""
+    if progress.update == config.updates:
+        return End("all updates done", "training.updates")
+    if 0 < config.max_target_tokens <= progress.tokens:
+        return End(f"{progress.tokens:,} target tokens trained on", "training.max_target_tokens")
+    if 0 < config.max_minutes * 60 <= progress.seconds:
+        return End(f"{config.max_minutes:g} minutes over", "training.max_minutes")
+    if 0 < config.patience <= progress.waited:
+        return End(f"no better validation in {progress.waited}", "training.patience")
+    return None
+
+
+def left_of(progress: Progress, config: TrainingConfig) -> float:
+    """Seconds to the end at the rate so far, where it comes by a budget."""
+    shares = [progress.update / config.updates]
+    shares += [progress.tokens / config.max_target_tokens] if config.max_target_tokens else []
+    shares += [progress.seconds / (60 * config.max_minutes)] if config.max_minutes else []
+    return max(0.0, progress.seconds / max(shares) - progress.seconds)

@@ -12,6 +12,7 @@ checkpoints/training.safetensors     weights, optimiser and progress: from here 
 checkpoints/aligner.safetensors      what `teach` leaves
 extraction.json                      what `align --choose` leaves
 evaluation/                          what `evaluate` leaves
+tensorboard/                         what training.tracker leaves
 """
 
 import fcntl
@@ -26,7 +27,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from nmt.checkpoint import load_notes, load_tensors, mean_weights, save_tensors
-from nmt.config import Config, FilePair, InputError, differences, dump_config, load_config
+from nmt.config import Config, FilePair, InputError, ModelConfig, Section, differences, dump_config, load_config
 from nmt.declared import parse_json, read_json
 from nmt.events import Validated, read_events
 from nmt.facts import Facts
@@ -42,7 +43,8 @@ SEED_PREFIX = "seed-"  # directories of the runs of a group
 # for accumulation, the same but for rounding and dropout's draws, and it is what helps where memory runs out.
 FREE_KEYS = {
     *("training.updates", "training.validation_interval", "training.patience", "training.average_last"),
-    *("training.accumulation", "search.max_tokens"),
+    *("training.max_target_tokens", "training.max_minutes", "training.accumulation", "training.tracker"),
+    "search.max_tokens",
 }
 
 # What never changes after the start: run.json holds the sums. (Checkpoints hold their own, config.toml may be edited.)
@@ -51,9 +53,22 @@ SUMMED = ("subwords/*.model", "words.tsv", "tests/*.source", "tests/*.target")
 # What training and evaluation write into the directory, and so all that starting anew may delete.
 OWN_FILES = (
     *("config.toml", "run.json", "metrics.jsonl", "extraction.json", *SUMMED),
-    *("checkpoints/*.safetensors", "evaluation/results.json", "evaluation/results.md", "evaluation/report.html"),
+    *(
+        "checkpoints/*.safetensors",
+        "tensorboard/events.out.tfevents.*",
+        "evaluation/results.json",
+        "evaluation/results.md",
+        "evaluation/report.html",
+    ),
     *("evaluation/hypotheses/*.txt", "evaluation/curves.*", "evaluation/heatmaps/*.png", "evaluation/heatmaps/*.svg"),
 )
+
+
+class Notes(Section):
+    """What is noted beside weights: another number of heads, say, would fit them and translate otherwise."""
+
+    update: int
+    model: ModelConfig  # keys that came later have their defaults
 
 
 @dataclass(frozen=True)
@@ -163,10 +178,12 @@ class Run:
         """
         own = self.config()
         changed = differences(own, config)
-        free = FREE_KEYS | ({f"data.{key}" for key in self.facts().data} & _file_keys(config))
-        if config.training.schedule == "cosine" and "training.updates" in changed:
-            free.remove("training.updates")
-            changed["training.updates"] += " (by the cosine schedule, past learning rates would have been others)"
+        free = FREE_KEYS | ({_key_of(name) for name in self.facts().data} & _file_keys(config))
+        schedule = config.training.schedule
+        key = {"cosine": "training.updates", "plateau": "training.validation_interval"}.get(schedule, "")
+        if key in changed:
+            free.remove(key)
+            changed[key] += f" (by the {schedule} schedule, past learning rates would have been others)"
         refused = [line for key, line in changed.items() if key not in free]
         if refused:
             listed = "\n".join(f"  {line}" for line in refused)
@@ -259,7 +276,11 @@ class Run:
         best: bool,
     ) -> None:
         """Write a checkpoint: the last `average_last` are kept; the best where this is it; all that resuming needs."""
-        save_tensors(self._weights_file(progress.update), weights, _notes(progress.update, config))
+        save_tensors(
+            self._weights_file(progress.update),
+            weights,
+            Notes(update=progress.update, model=config.model).model_dump(mode="json"),
+        )
         if best:
             self.save_best(weights, progress.update, config)
         self.save_training(progress, weights, optimiser)
@@ -268,7 +289,11 @@ class Run:
 
     def save_best(self, weights: dict[str, Tensor], update: int, config: Config) -> None:
         """Write the weights that are the best so far."""
-        save_tensors(self._checkpoints / "best.safetensors", weights, _notes(update, config))
+        save_tensors(
+            self._checkpoints / "best.safetensors",
+            weights,
+            Notes(update=update, model=config.model).model_dump(mode="json"),
+        )
 
     def save_training(self, progress: Progress, weights: dict[str, Tensor], optimiser: dict[str, Tensor]) -> None:
         """Write what resuming needs, and no checkpoint to translate with; the first time before any checkpoint."""
@@ -300,11 +325,12 @@ class Run:
                 "--checkpoint last"
             )
         weights, notes = load_tensors(path)
-        if notes != _notes(notes["update"], self.config()):
+        noted = parse_json(Notes, json.dumps(notes), str(path.absolute()))
+        if noted.model != self.config().model:
             raise InputError(
                 f"{path.absolute()}: was trained with another [model] than config.toml has; restore either"
             )
-        return mean_weights(files) if checkpoint == "average" else weights, notes["update"], path
+        return mean_weights(files) if checkpoint == "average" else weights, noted.update, path
 
     def save_aligner(self, weights: dict[str, Tensor], checkpoint: Checkpoint) -> Path:
         """Keep an aligner that was taught to read a checkpoint's states."""
@@ -353,15 +379,16 @@ class Run:
         return sorted(self._checkpoints.glob("weights-*.safetensors"))
 
 
-def _notes(update: int, config: Config) -> dict[str, Any]:
-    """What is noted beside weights: another number of heads, say, would fit them and translate otherwise."""
-    return {"update": update, "model": config.model.model_dump(mode="json")}
+def _key_of(name: str) -> str:
+    """The config's key of a file in `Facts.data`."""
+    return name if name.startswith("subwords.") else f"data.{name}"
 
 
 def _file_keys(config: Config) -> set[str]:
-    """The keys of [data] that name files."""
+    """The keys that name files."""
     sets = {"train", "valid", *(f"test.{name}" for name in config.data.test)}
-    return {f"data.{name}.{side}" for name in sets for side in ("source", "target")}
+    given = {f"subwords.model.{side}" for side, file in config.subwords.model if file}
+    return {f"data.{name}.{side}" for name in sets for side in ("source", "target")} | given
 
 
 def members_of(path: Path) -> list[Run]:

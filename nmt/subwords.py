@@ -3,7 +3,7 @@
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
-from nmt.config import InputError, SubwordConfig
+from nmt.config import SPECIAL, InputError, SubwordConfig, SubwordFiles
 from nmt.lines import written_aside
+from nmt.renumbering import USER_DEFINED, kind_of, pieces_of, renumbered
 
 # The same in every model, so that a batch can be built without asking.
-PAD, BOS, EOS, UNK, SEP = range(5)
+PAD, BOS, EOS, UNK, SEP = range(len(SPECIAL))
 
 MAX_LINE_BYTES = 16_384  # SentencePiece skips longer lines when it learns; most are not sentences
 
@@ -75,6 +76,10 @@ class Vocabulary:
             return list(ids)
         text: str = self._processor.decode(list(ids))  # a batch of one would start threads: 270 µs instead of 10
         best: list[list[int]] = self._processor.nbest_encode(text, nbest_size=config.sampling)
+        # A symbol that is never split may be split in all segmentations but the best.
+        symbols = [piece for piece in best[0] if piece in self._symbols]
+        if symbols:
+            best = [found for found in best if [piece for piece in found if piece in self._symbols] == symbols]
         scores = np.array([sum(self._scores[piece] for piece in found) for found in best])
         cumulated = np.exp(config.sampling_alpha * (scores - scores.max())).cumsum()
         return best[int(np.searchsorted(cumulated, draw * cumulated[-1], side="right"))]
@@ -84,11 +89,16 @@ class Vocabulary:
         """The log-probability of each piece, as a unigram model has it."""
         return [self._processor.get_score(piece) for piece in range(self.size)]
 
+    @cached_property
+    def _symbols(self) -> Set[int]:
+        """The pieces that are never split."""
+        return {number for number, piece in enumerate(pieces_of(self.model)) if piece.type == USER_DEFINED}
+
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Text of each sequence of ids; special pieces have none."""
+        """Text of each sequence of ids, a line; special pieces have none."""
         # decode([]) would be the text of no ids, "", not no texts.
         texts: list[str] = self._processor.decode([list(line) for line in ids]) if ids else []
-        return texts
+        return list(map(_one_line, texts))
 
     def encode_pieces(self, text: str) -> Pieces:
         """A text's pieces with the characters that each covers."""
@@ -98,7 +108,12 @@ class Vocabulary:
     def decode_pieces(self, ids: Sequence[int]) -> Pieces:
         """The text of ids, with the characters that each covers."""
         mapping = self._processor.decode(list(ids), return_type="offset_mapping")
-        return Pieces(mapping["ids"], mapping["offsets"], mapping["text"])
+        return Pieces(mapping["ids"], mapping["offsets"], _one_line(mapping["text"]))
+
+
+def _one_line(text: str) -> str:
+    """Text of pieces as a line: of a byte or a given model's piece that is a line break, no line may become two."""
+    return text.replace("\n", " ")
 
 
 @dataclass(frozen=True)
@@ -111,6 +126,11 @@ class Subwords:
     @property
     def joint(self) -> bool:
         return self.source is self.target
+
+    @property
+    def kind(self) -> str:
+        """How the pieces were learned, for people."""
+        return " and ".join(dict.fromkeys([kind_of(self.source.model), kind_of(self.target.model)]))
 
     def digest(self) -> str:
         """A sum of both models: equal sums, equal ids."""
@@ -142,6 +162,30 @@ class Subwords:
             )
         except (OSError, RuntimeError) as error:
             raise InputError(f"{folder.absolute()}: no SentencePiece models can be read there: {error}") from None
+
+
+def load_subwords(files: SubwordFiles) -> Subwords:
+    """The vocabularies of SentencePiece models, with our ids for their special pieces; of one file: joint."""
+    source = _given(Path(files.source))
+    return Subwords(source, source if files.source == files.target else _given(Path(files.target)))
+
+
+def _given(path: Path) -> Vocabulary:
+    try:
+        model = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"subwords.model: {path.absolute()} cannot be read: {error.strerror or error}") from None
+    try:
+        own = Vocabulary(model)._processor
+        vocabulary = Vocabulary(renumbered(model, {own.pad_id(), own.bos_id(), own.eos_id(), own.unk_id()}))
+    except RuntimeError:
+        raise InputError(f"subwords.model: {path.absolute()} is no SentencePiece model (*.model)") from None
+    except ValueError as error:
+        raise InputError(
+            f"subwords.model: {path.absolute()} has a piece {error} that stands for text, but nmt has a special piece "
+            "of that name; give another model"
+        ) from None
+    return vocabulary
 
 
 def learn_subwords(source: Iterable[str], target: Iterable[str], config: SubwordConfig) -> tuple[Subwords, list[str]]:
@@ -195,7 +239,9 @@ def _learn(lines: Iterable[str], name: str, config: SubwordConfig, messages: lis
             bos_id=BOS,
             eos_id=EOS,
             unk_id=UNK,
-            control_symbols=["<sep>"],
+            control_symbols=[SPECIAL[SEP]],
+            user_defined_symbols=list(config.user_symbols),
+            byte_fallback=config.byte_fallback,
             max_sentence_length=MAX_LINE_BYTES,
             num_threads=16,  # a part of the result: never the number of cores
             minloglevel=2,
@@ -206,8 +252,8 @@ def _learn(lines: Iterable[str], name: str, config: SubwordConfig, messages: lis
         needed = re.search(r"required_chars\. (\d+) vs (\d+)", str(error))
         if needed:
             raise InputError(
-                f"subwords.vocabulary_size: found {config.vocabulary_size}, but the {name} training text has "
-                f"so many characters that it needs at least {needed[2]}; raise it or lower "
+                f"subwords.vocabulary_size: found {config.vocabulary_size}, but the {name} training text has so many "
+                f"characters that, with special pieces, it needs at least {needed[2]}; raise it or lower "
                 "subwords.character_coverage"
             ) from None
         raise InputError(f"SentencePiece cannot learn from the {name} training text: {error}") from None

@@ -133,6 +133,9 @@ def caveats(systems: Sequence[System], runs: Sequence[Member]) -> list[str]:
     if max(budgets.values()) > LIKE_BUDGETS * min(budgets.values()):
         spent = ", ".join(f"{name} {clock(seconds)}" for name, seconds in budgets.items())
         notes.append(f"the runs were not trained for as long as each other: {spent}")
+    tuned = [member.run.name for member in runs if member.run.config().training.init_from]
+    if tuned:
+        notes.append(f"began with another run's weights, whose training is not counted here: {', '.join(tuned)}")
     if len({member.run.facts().machine for member in runs}) > 1:
         notes.append("the runs were trained on different machines, so their times do not compare")
     return notes

@@ -15,13 +15,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nmt.checkpoint import load_weights, weights_of
-from nmt.config import Config, InputError, TrainingConfig
-from nmt.events import HEADER, Averaged, Ended, Reporter, Skipped, Updated, Validated, Warned, mean_row, row, say
+from nmt.config import Config, InputError
+from nmt.events import HEADER, Averaged, Ended, Event, Reporter, Skipped, Updated, Validated, Warned, mean_row, row, say
 from nmt.hardware import is_out_of_memory, waits_for_reading
-from nmt.optimisation import Updater, learning_rate, memory_warning
+from nmt.optimisation import Updater, learning_rate, memory_warning, plateau
 from nmt.preparation import Prepared, plan_epoch
-from nmt.progress import Progress, Sums
+from nmt.progress import Progress, Sums, end_of, left_of
 from nmt.runs import Run
+from nmt.tracker import Tracker
 from nmt.validation import Validation, validate, warnings
 
 REPORT_INTERVAL = 50  # updates between two reports of the training loss in metrics.jsonl
@@ -46,16 +47,19 @@ def train(prepared: Prepared, run: Run) -> Progress:
     warning = memory_warning(updater)
     if warning:
         say(f"warning  {warning}")
-    if progress.update:
+    begun = run.training_file.exists()
+    if begun:
         progress, weights, state = run.load_training()
         progress = replace(progress, finished=False)
         load_weights(prepared.model, weights, run.training_file)
         updater.load_state(state)
     run.keep(prepared.config)
-    if not progress.update:
+    if not begun:
         run.save_training(progress, weights_of(prepared.model), {})
     loop = _Loop(updater, run, Reporter(run.metrics, progress.update), progress)
-    bar = tqdm(total=config.updates, initial=progress.update, desc=run.name, unit="update", disable=None, leave=False)
+    budget = config.max_target_tokens or config.max_minutes
+    total = None if budget else config.updates  # what is left is not known in updates
+    bar = tqdm(total=total, initial=progress.update, desc=run.name, unit="update", disable=None, leave=False)
     with _stop_signals() as stop, bar:
         say(HEADER)
         for lines, epoch_updates in [] if loop.at_end else _updates(prepared, progress):
@@ -63,7 +67,7 @@ def train(prepared: Prepared, run: Run) -> Progress:
             if not stop:  # else the terminal may be gone
                 bar.update()
             done = loop.progress.update
-            if done == config.updates or done % config.validation_interval == 0:
+            if loop.at_end or done % config.validation_interval == 0:
                 loop.validate()
             if loop.at_end:
                 break
@@ -76,11 +80,6 @@ def train(prepared: Prepared, run: Run) -> Progress:
         if stop:
             raise Interrupted(stop[0])
     return loop.progress
-
-
-def at_end(progress: Progress, config: TrainingConfig) -> bool:
-    """Whether all updates are done, or no better validation came for too long."""
-    return progress.update == config.updates or 0 < config.patience <= progress.waited
 
 
 def best_of(progress: Progress, config: Config) -> str:
@@ -121,6 +120,9 @@ class _Loop:
     def __init__(self, updater: Updater, run: Run, reporter: Reporter, progress: Progress) -> None:
         self.updater, self.run, self.reporter, self.progress = updater, run, reporter, progress
         self.prepared, self.config = updater.prepared, updater.config
+        self.tracker: Tracker | None = None
+        if self.config.tracker == "tensorboard":
+            self.tracker = Tracker(run.path / "tensorboard", progress.update, self._warn)
         self.clock = time.perf_counter()
         self.unread: list[_Unread] = []  # updates since `_read`
         self.unread_since = 0.0
@@ -131,7 +133,7 @@ class _Loop:
         if not self.unread:
             self.unread_since = time.perf_counter()
         try:
-            loss, norm, tokens = self.updater.update(lines, number, epoch)
+            loss, norm, tokens = self.updater.update(lines, number, epoch, self.progress.falls)
         except InputError as error:  # of memory
             self._read()
             self._stop("out of memory")
@@ -149,13 +151,13 @@ class _Loop:
         if number % REPORT_INTERVAL == 0:
             reported = self.progress.reported
             if reported.updates:
-                self.reporter.write(
+                self._report(
                     Updated(
                         update=number,
                         epoch=epoch,
                         loss=reported.loss / reported.tokens,
                         gradient_norm=reported.norm / reported.updates,
-                        learning_rate=learning_rate(self.config, number),
+                        learning_rate=learning_rate(self.config, number, self.progress.falls),
                         tokens_per_second=reported.tokens / reported.seconds,
                     )
                 )
@@ -176,7 +178,7 @@ class _Loop:
             else:
                 skipped, in_row = skipped + 1, in_row + 1
                 lines = sorted(update.lines.add(1).tolist())
-                self.reporter.write(Skipped(update.number, lines))
+                self._report(Skipped(update.number, lines))
                 say(f"warning  update {update.number:,} is skipped, as its loss or gradient is not finite")
         self._advance(reported=reported, validated=validated, skipped=skipped, skipped_in_row=in_row)
         if in_row >= MOST_SKIPPED:
@@ -192,7 +194,7 @@ class _Loop:
 
     @property
     def at_end(self) -> bool:
-        return at_end(self.progress, self.config)
+        return end_of(self.progress, self.config) is not None
 
     def validate(self) -> None:
         """Validate, save a checkpoint, report."""
@@ -209,6 +211,7 @@ class _Loop:
             best_of=1 if best else at.best_of,
             waited=0 if best else at.waited + 1,
             validated=Sums(),
+            **plateau(at, figure, self.config),
         )
         sums = at.validated
         event = Validated(
@@ -225,15 +228,17 @@ class _Loop:
             attention_entropy=found.attention.entropy if found.attention else None,
             attention_to_end=found.attention.to_end if found.attention else None,
             best=best,
-            learning_rate=learning_rate(self.config, at.update),
+            learning_rate=learning_rate(self.config, at.update, at.falls),
             tokens_per_second=sums.tokens / sums.seconds if sums.tokens else 0.0,
             elapsed=self.progress.seconds,
-            remaining=self.progress.seconds / at.update * (self.config.updates - at.update),
+            remaining=left_of(self.progress, self.config),
             sample_source=found.sample_source,
             sample_hypothesis=found.sample_hypothesis,
             sample_reference=found.sample_reference,
         )
-        self.reporter.write(event)
+        self._report(event)
+        if self.tracker:
+            self.tracker.show(at.update, found.shown, found.reading)
         weights = weights_of(self.prepared.model)
         self.run.save(self.progress, weights, self.updater.state(), self.prepared.config, best=best)
         say(row(event))
@@ -259,7 +264,8 @@ class _Loop:
 
     def finish(self) -> None:
         """Validate the mean of the last checkpoints, which is the best where it is better, and mark the run's end."""
-        model, at = self.prepared.model, self.progress
+        model, at, end = self.prepared.model, self.progress, end_of(self.progress, self.config)
+        assert end, "a training that goes on has no end to mark"
         last = {name: weight.detach().clone() for name, weight in weights_of(model).items()}
         checkpoints = self.run.checkpoints()
         if checkpoints > 1:
@@ -275,9 +281,7 @@ class _Loop:
                 load_weights(model, last, path)
         self._advance(finished=True)
         self.run.save_training(self.progress, last, self.updater.state())
-        patience = f"no better validation in {at.waited}"
-        reason = "all updates done" if at.update == self.config.updates else patience
-        self.reporter.write(Ended(at.update, reason, self.progress.seconds))
+        self._report(Ended(at.update, end.reason, self.progress.seconds))
 
     def _report_mean(self, found: Validation, checkpoints: int) -> None:
         """Report the validation of the mean of checkpoints, and save it where it is the best."""
@@ -291,15 +295,20 @@ class _Loop:
             bleu=found.bleu.value,
             best=at.best is None or figure > at.best,
         )
-        self.reporter.write(event)
+        self._report(event)
         say(mean_row(event))
         if event.best:
             self.run.save_best(weights_of(self.prepared.model), at.update, self.prepared.config)
             self._advance(best=figure, best_update=at.update, best_of=checkpoints)
 
     def _warn(self, message: str) -> None:
-        self.reporter.write(Warned(self.progress.update, message))
+        self._report(Warned(self.progress.update, message))
         say(f"warning  {message}")
+
+    def _report(self, event: Event) -> None:
+        self.reporter.write(event)
+        if self.tracker:
+            self.tracker.report(event)
 
     def _figure(self, found: Validation) -> float:
         """What the best checkpoint has most of."""
@@ -312,7 +321,7 @@ class _Loop:
 
     def _stop(self, reason: str) -> None:
         self.run.save_training(self.progress, weights_of(self.prepared.model), self.updater.state())
-        self.reporter.write(Ended(self.progress.update, reason, self.progress.seconds))
+        self._report(Ended(self.progress.update, reason, self.progress.seconds))
 
     def _advance(self, **changes: Any) -> None:
         now = time.perf_counter()

@@ -195,7 +195,7 @@ class Translator:
 
     def _request(self, number: int, source: list[int], prefix: list[int]) -> Request:
         longest = max(int(self.search.max_length_ratio * len(source)), len(prefix)) + self.search.max_length_offset
-        return Request(number, longest, prefix)
+        return Request(number, int(min(longest, self._positions)), prefix)
 
     def _search(
         self,
@@ -340,7 +340,7 @@ class Translator:
             )
 
     def cut_pairs(self, sources: Sequence[Pieces], targets: Sequence[Pieces], *, first: int = 1) -> list[Pair]:
-        """Pairs of pieces, none longer than search.max_length."""
+        """Pairs of pieces, none longer than search.max_length or what the model can read."""
         return [
             (self._cut_pieces(source, number), self._cut_pieces(target, number))
             for number, (source, target) in enumerate(zip(sources, targets, strict=True), first)
@@ -365,14 +365,24 @@ class Translator:
         groups = plan_in_order_of_length(lengths, max(1, min(most, math.ceil(tokens / (shares * rounds)))))
         return [group.tolist() for group in groups[::-1]]
 
+    @property
+    def _positions(self) -> float:
+        """How many positions of a side the model can read."""
+        return math.inf if self.model.most_positions is None else self.model.most_positions
+
+    @property
+    def _most(self) -> int:
+        """How many pieces of a line are read; </s> takes a position, too."""
+        return int(min(self.search.max_length, self._positions - 1))
+
     def _cut(self, ids: list[int], number: int, name: str = "") -> list[int]:
-        most = self.search.max_length
-        if len(ids) > most:
-            self.warn(f"line {number}: {name}{len(ids):,} pieces, cut to search.max_length = {most:,}")
-        return ids[: self.search.max_length]
+        if len(ids) > self._most:
+            key = "search.max_length" if self._most == self.search.max_length else "model.max_positions - 1"
+            self.warn(f"line {number}: {name}{len(ids):,} pieces, cut to {key} = {self._most:,}")
+        return ids[: self._most]
 
     def _cut_pieces(self, pieces: Pieces, number: int) -> Pieces:
-        most = self.search.max_length
+        most = self._most
         if len(pieces.ids) <= most:
             return pieces
         return Pieces(self._cut(pieces.ids, number), pieces.offsets[:most], pieces.text[: pieces.offsets[most - 1][1]])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from nmt import scores
-from nmt.alignment import split_words
+from nmt.alignment import WordAttention, split_words
 from nmt.config import TrainingConfig
 from nmt.events import Validated
 from nmt.lines import TextPairs
@@ -16,6 +16,8 @@ from nmt.translator import Translator
 FOCUS_PAIRS = 200  # validation pairs whose attention is looked at
 EARLY = 300_000  # target tokens; models of the toy corpus translate by then
 MOST_FAULTS = 0.1  # share of the translations
+SHOWN = 4  # pairs whose attention a tracker shows
+MOST_SHOWN_WORDS = 40  # of a side; a picture of more is hard to read
 MOST_TO_END, MOST_ENTROPY = 0.9, 0.97
 
 
@@ -39,6 +41,8 @@ class Validation:
     sample_source: str  # a sentence of middle length, the same each time
     sample_hypothesis: str
     sample_reference: str
+    shown: list[WordAttention]  # of the same few pairs each time, where a tracker shows them
+    reading: str  # what these are read from
 
 
 def validate(prepared: Prepared) -> Validation:
@@ -59,7 +63,25 @@ def validate(prepared: Prepared) -> Validation:
     faults = scores.faults(valid.sources, hypotheses, valid.targets, config.data.target_language)
     middle = sorted(range(len(hypotheses)), key=lambda line: (len(valid.sources[line]), line))[len(hypotheses) // 2]
     sample = valid.sources[middle], hypotheses[middle], valid.targets[middle]
-    return Validation(loss, per_character, bleu, faults, focus(translator, valid), *sample)
+    shown = [] if config.training.tracker == "none" else attention_of_some(translator, valid)
+    return Validation(loss, per_character, bleu, faults, focus(translator, valid), *sample, shown, translator.reading)
+
+
+def attention_of_some(translator: Translator, pairs: TextPairs) -> list[WordAttention]:
+    """Word attention of SHOWN pairs, spread over the lengths that a picture can show, the shortest first.
+
+    By their references, so that rows and columns stay what they are while a training goes on.
+    """
+    if not translator.aligns:
+        return []
+    words = [
+        (split_words(source), split_words(target)) for source, target in zip(pairs.sources, pairs.targets, strict=True)
+    ]
+    words = [both for both in words if all(0 < len(side) <= MOST_SHOWN_WORDS for side in both)]
+    words.sort(key=lambda both: len(both[0]))
+    count = min(SHOWN, len(words))
+    chosen = [words[int((part + 0.5) * len(words) / count)] for part in range(count)]
+    return list(translator.align([source for source, _ in chosen], [target for _, target in chosen]))
 
 
 def focus(translator: Translator, pairs: TextPairs) -> Focus | None:

@@ -35,6 +35,8 @@ CONFIGS = {
         decoder_layers=3,
         attention_size=8,
         tied_embeddings=False,
+        attention_dropout=0.3,
+        word_dropout=0.3,
     ),
     "rnn-without-attention": RNNConfig(
         kind="rnn", embedding_size=10, encoder_size=6, decoder_size=14, attention="none"
@@ -51,6 +53,19 @@ CONFIGS = {
         decoder_layers=3,
         norm="post",
         tied_embeddings=False,
+    ),
+    "learned-positions": TransformerConfig(
+        kind="transformer",
+        size=15,
+        feed_forward_size=20,
+        heads=3,
+        encoder_layers=2,
+        decoder_layers=2,
+        activation="gelu",
+        positions="learned",
+        max_positions=100,
+        attention_dropout=0.3,
+        word_dropout=0.3,
     ),
 }
 

@@ -148,8 +148,8 @@ def stop_at(patch: pytest.MonkeyPatch, update: int, number: int = signal.SIGINT,
     """The process gets a signal within an update."""
     before = optimisation.Updater.update
 
-    def stopping(self: optimisation.Updater, lines: torch.Tensor, at: int, epoch: int) -> Any:
-        done = before(self, lines, at, epoch)
+    def stopping(self: optimisation.Updater, lines: torch.Tensor, at: int, epoch: int, falls: int) -> Any:
+        done = before(self, lines, at, epoch, falls)
         if at == update:
             for _ in range(times):
                 os.kill(os.getpid(), number)

@@ -93,7 +93,25 @@ def test_a_minimal_config_has_the_defaults(smallest: Path) -> None:
         # contradictions
         ("model.heads=3", ["model.size = 256", "multiple", "model.heads = 3"]),
         ("model={kind='transformer', size=15, heads=3}", ["model.size = 15", "odd"]),
+        ("model.max_positions=50", ["model.max_positions = 50", 'model.positions = "learned"']),
+        (
+            "model={kind='transformer', positions='learned', max_positions=2009}",
+            ["model.max_positions = 2009", "search.max_length = 1000", "2010 positions", "search.max_length_ratio"],
+        ),
+        ("model={kind='rnn', activation='gelu'}", ["model.activation", "not a key of this kind of model"]),
         ("subwords={kind='bpe', sampling=8}", ["subwords.sampling = 8", "unigram"]),
+        ("subwords={model='a', kind='bpe'}", ['subwords.kind = "bpe"', "subwords.model"]),
+        ("subwords={model='a', user_symbols=['<x>']}", ['subwords.user_symbols = ["<x>"]', "subwords.model"]),
+        ("subwords.model={source='a', target=''}", ["subwords.model.target: missing"]),
+        ("subwords.model=5", ["subwords.model", "5", "a table of source, target"]),
+        ("subwords.user_symbols=['<s>']", ['"<s>"', "of nmt's own"]),
+        ("subwords.user_symbols=['a', 'a']", ['"a"', "twice"]),
+        ("subwords.user_symbols=['a b']", ["subwords.user_symbols.0", '"a b"', "no space"]),
+        ("subwords.user_symbols=['']", ["subwords.user_symbols.0"]),
+        ("subwords.user_symbols='a'", ["subwords.user_symbols", '"a"']),
+        ("training.plateau_patience=2", ["training.plateau_patience = 2", "training.schedule", '"plateau"']),
+        ("training.plateau_patience=1" + 400 * "0", ["training.plateau_patience = 1", '"plateau"']),
+        ("model={kind='rnn', attention='none', attention_dropout=0.1}", ["attention_dropout = 0.1", '"none"']),
         ("training.weight_decay=0.1", ["training.weight_decay = 0.1", "training.optimiser", '"adamw"']),
         ("data.max_length=4096", ["training.max_tokens = 4096", "data.max_length = 4096"]),
         ("training.max_tokens=100", ["training.max_tokens = 100", "data.max_length = 100"]),
@@ -108,6 +126,16 @@ def test_one_mistake_is_one_line_that_names_the_key(smallest: Path, override: st
 
 def test_a_pair_that_just_fits_an_update_is_allowed(smallest: Path) -> None:
     load_config(smallest, ["training.max_tokens=101", "data.max_length=100"])
+
+
+def test_positions_that_just_suffice_are_allowed(smallest: Path) -> None:
+    learned = "model={kind='transformer', positions='learned', size=15, heads=3, max_positions=101}"
+    search = ["search.max_length=45", "search.max_length_ratio=2.03"]  # int(91.35) + 10
+    load_config(smallest, [learned, *search])
+    assert "data.max_length = 101" in mistakes(smallest, learned, *search, "data.max_length=101")[0]
+    assert "search.max_length = 46" in mistakes(smallest, learned, *search, "search.max_length=46")[0]
+    assert "search.max_length = 1" in mistakes(smallest, learned, f"search.max_length={10**400}")[0]
+    assert "search.max_length = 101" in mistakes(smallest, learned, "search={max_length=101, max_length_ratio=0}")[0]
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
@@ -241,6 +269,12 @@ def test_what_is_dumped_parses_to_the_same(smallest: Path) -> None:
     for other in ({"kind": "rnn", "attention": "none"}, {"kind": "transformer", "norm": "post"}):
         config = parse_config({**tree, "model": other}, "tree")
         assert parse_config(tomllib.loads(dump_config(config)), "dump") == config
+
+
+def test_one_file_of_subwords_is_short_for_both_sides(smallest: Path) -> None:
+    config = load_config(smallest, ["subwords.model='ü b.model'", "subwords.sampling=4"])
+    assert config.subwords.model.source == config.subwords.model.target == "ü b.model"
+    assert parse_config(tomllib.loads(dump_config(config)), "dump") == config
 
 
 def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -124,6 +124,24 @@ def test_default_extraction_lies_within_the_model(attentive):
     assert 0 <= attentive.default_extraction.layer < attentive.attention_layers
 
 
+def test_a_model_reads_as_many_positions_as_it_says(batch):
+    model = make_model("learned-positions")
+    most = model.most_positions
+    full = torch.full((1, most), 7)
+    assert model(full, full).isfinite().all()
+    state = model.initial_state(memory := model.encode(full))
+    for _ in range(most):
+        logits, state = model.step(memory, state, torch.tensor([[7]]))
+    assert logits.isfinite().all()
+    for longer in ((F.pad(full, (0, 1), value=7), full), (full, F.pad(full, (0, 1), value=7))):
+        with pytest.raises(RuntimeError):
+            model(*longer)
+    with pytest.raises(IndexError):
+        model.step(memory, state, torch.tensor([[7]]))
+    ensemble = Ensemble([make_model("transformer"), model, make_model("rnn")])
+    assert ensemble.most_positions == most and make_model("transformer").most_positions is None
+
+
 def run_steps(model, source, paths):
     """Logits after the last token of each of K given paths (B, K, T), all K of a sentence stepped together."""
     memory = model.encode(source)

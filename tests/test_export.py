@@ -30,11 +30,12 @@ LINES = [line for seed in (3, 4, 5) for line in sentences(8, seed)]
 
 
 @cache
-def trained(norm: str, tied: bool, joint: bool) -> Translator:
+def trained(norm: str, tied: bool, joint: bool, learned: bool = False) -> Translator:
     """A small Transformer that has seen enough of some pairs to end its translations, and to prefer some to others."""
     config = TransformerConfig(
         **{"kind": "transformer", "size": 24, "feed_forward_size": 32, "heads": 3},
         **{"encoder_layers": 1, "decoder_layers": 3, "dropout": 0.0, "norm": norm, "tied_embeddings": tied},
+        **({"activation": "gelu", "positions": "learned", "max_positions": 110} if learned else {}),
     )
     subwords, _ = learn_subwords(sentences(200, 1), sentences(200, 2), SubwordConfig(vocabulary_size=40, joint=joint))
     torch.manual_seed(5)
@@ -50,15 +51,18 @@ def trained(norm: str, tied: bool, joint: bool) -> Translator:
     with torch.no_grad():
         # As a longer training would have it: CTranslate2 gives the probability of what is barred to the rest.
         model.output[1][list(FORBIDDEN)] = -40
-    search = SearchConfig(beam_size=4, length_penalty=0.7)
+    search = SearchConfig(beam_size=4, length_penalty=0.7, max_length=50 if learned else 1000)
     return Translator(model.eval(), subwords, search, torch.device("cpu"), pytest.fail)
 
 
 # Each pair of traits occurs.
 KINDS = [("pre", True, True), ("pre", False, False), ("post", True, False), ("post", False, True)]
+KINDS += [("pre", True, True, True)]  # learned positions and GELU
 
 
-@pytest.fixture(params=KINDS, ids=["pre-tied-joint", "pre-untied-apart", "post-tied-apart", "post-untied-joint"])
+@pytest.fixture(
+    params=KINDS, ids=["pre-tied-joint", "pre-untied-apart", "post-tied-apart", "post-untied-joint", "learned"]
+)
 def ours(request: pytest.FixtureRequest) -> Translator:
     return trained(*request.param)
 

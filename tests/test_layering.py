@@ -6,11 +6,11 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "nmt"
 
 READING_ORDER = """
-    config declared lines hardware subwords corpus batching
+    config declared lines hardware renumbering subwords corpus batching
     models.base models.layers models.attention models.rnn models.transformer
     models.export models.ensemble models
-    loss search alignment gold hmm scores comparison plotting checkpoint aligner facts events progress runs translator
-    inspection choosing teaching
+    loss search alignment gold hmm scores comparison plotting checkpoint aligner facts events tracker progress runs
+    translator inspection choosing teaching
     preparation optimisation validation training systems evaluation tables page heatmaps report alignment_page
     presentation commands translate_command align_commands cli
 """

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nmt.models import build_model
 from nmt.models.attention import (
     AdditiveAttention,
     CrossAttention,
@@ -21,10 +22,13 @@ from nmt.models.layers import (
     BidirectionalGRU,
     Dropout,
     Embeddings,
+    FeedForward,
+    WordDropout,
     gru_cell,
     reversal,
     sinusoidal_positions,
 )
+from tests.conftest import CONFIGS, VOCABULARY
 
 CLOSE = {"rtol": 0, "atol": 1e-10}
 
@@ -178,3 +182,77 @@ def test_first_weights_follow_from_the_seed_alone(tied):
     for embeddings in made[1:]:
         for one, other in zip(made[0].parameters(), embeddings.parameters(), strict=True):
             assert torch.equal(one, other)
+
+
+# ---- dropout of words and of attention
+
+
+def test_word_dropout_drops_whole_vectors_and_keeps_their_mean():
+    torch.manual_seed(1)
+    dropout, x = WordDropout(0.25).train(), torch.randn(40, 50, 3)
+    dropped = dropout(x)
+    gone = (dropped == 0).all(2)
+    assert gone.any(0).all() and 0.2 < gone.float().mean() < 0.3
+    torch.testing.assert_close(dropped[~gone], x[~gone] / 0.75)
+    assert dropout.eval()(x) is x and WordDropout(0.0).train()(x) is x
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_attention_with_dropout_drops_weights_alone(causal):
+    torch.manual_seed(1)
+    query, keys = torch.randn(2, 3, 20, 4), torch.randn(2, 3, 20, 4)
+    mask = None if causal else (torch.arange(20) < 17)[None, None, None]
+    seen = torch.ones(20, 20).tril().bool() if causal else mask
+    values = torch.eye(20).expand(2, 3, 20, 20)  # so that what is read are the weights
+    weights = attend(query, keys, values, mask)
+    dropout = Dropout(0.25).train()
+    dropped = attend(query, keys, values, mask, dropout)
+    gone = dropped == 0
+    torch.testing.assert_close(dropped[~gone], weights[~gone] / 0.75)
+    assert 0.2 < gone[seen.expand_as(gone)].float().mean() < 0.3
+    torch.testing.assert_close(attend(query, keys, values, mask, dropout.eval()), weights)
+    mean = torch.stack([attend(query, keys, values, mask, dropout.train()) for _ in range(300)]).mean(0)
+    torch.testing.assert_close(mean, weights, rtol=0, atol=0.12)
+
+
+@pytest.mark.parametrize("name", ["rnn", "transformer"])
+@pytest.mark.parametrize("key", ["attention_dropout", "word_dropout"])
+def test_a_model_drops_what_it_is_asked_to_while_it_trains(name, key):
+    source, target = torch.full((2, 5), 7), torch.full((2, 4), 9)
+
+    def features(**keys):
+        torch.manual_seed(1)
+        config = CONFIGS[name].model_copy(update={"dropout": 0.0, **keys})
+        model = build_model(config, VOCABULARY, VOCABULARY, joint=True).train()
+        before = torch.get_rng_state()
+        found = model(source, target)
+        return found, model.eval()(source, target), not torch.equal(before, torch.get_rng_state())
+
+    plain, _, drawn = features()
+    assert not drawn  # so that what a seed gives stays what it was
+    training, evaluating, drawn = features(**{key: 0.4})
+    assert drawn and not torch.allclose(training, plain)
+    torch.testing.assert_close(evaluating, plain)
+
+
+def test_gelu_is_another_function():
+    torch.manual_seed(1)
+    layer, x = FeedForward(4, 6, "gelu"), torch.randn(3, 4)
+    wide = layer.widen(x)
+    expected = layer.narrow(wide * (1 + torch.erf(wide / 2**0.5)) / 2)
+    torch.testing.assert_close(layer(x), expected)
+
+
+def test_learned_positions_can_be_the_sinusoidal_ones():
+    config = CONFIGS["transformer"]
+    learned = config.model_copy(update={"positions": "learned", "max_positions": 30})
+    ours, other = (build_model(own, VOCABULARY, VOCABULARY, joint=True).eval() for own in (config, learned))
+    table = sinusoidal_positions(30, config.size, torch.zeros(()))
+    with torch.no_grad():
+        for name, weight in ours.named_parameters():
+            other.get_parameter(name).copy_(weight)
+        for positions in (other.source_positions, other.target_positions):
+            assert positions.weight.std() == pytest.approx(config.size**-0.5, rel=0.2)
+            positions.weight.copy_(table / config.size**0.5)
+    source, target = torch.randint(5, VOCABULARY, (2, 30)), torch.randint(5, VOCABULARY, (2, 30))
+    torch.testing.assert_close(ours(source, target), other(source, target))

@@ -116,20 +116,25 @@ def test_sampled_pieces_follow_from_seed_epoch_and_pair_alone():
         {},
     )
 
-    def sampled(lines: list[int], epoch: int = 0, seed: int = 1) -> list[list[int]]:
+    def sampled(lines: list[int], epoch: int = 0, seed: int = 1, most: int | None = None) -> list[list[int]]:
         config = make_config(seed=seed).model_copy(update={"subwords": SubwordConfig(sampling=8, sampling_alpha=0.1)})
         prepared = Prepared(
             config, subwords, corpus, TextPairs([], []), {}, torch.device("cpu"), make_model("transformer")
         )
+        prepared.model.most_positions = most
         sources, targets = training_ids(prepared, torch.tensor(lines), epoch)
         assert subwords.source.decode(sources) == subwords.target.decode(targets) == [text[line] for line in lines]
-        assert sources != targets  # each side by a draw of its own
+        assert sources != targets or most  # each side by a draw of its own
         return [*sources, *targets]
 
     whole = sampled(list(range(12)))
     assert sampled(list(range(12))) == whole
     assert sampled([7, 3]) == [whole[7], whole[3], whole[19], whole[15]]  # whatever else is drawn
     assert len(set(map(tuple, [whole[0], whole[4], whole[8]]))) > 1  # the same text on three lines
+    longest = max(map(len, ids))
+    bounded = sampled(list(range(12)), most=longest + 1)  # samples that do not fit with </s> are left out
+    assert max(map(len, whole)) > longest == max(map(len, bounded))
+    assert all(few in (drawn, plain) for few, drawn, plain in zip(bounded, whole, ids * 2, strict=True))
     assert whole not in (sampled(list(range(12)), epoch=1), sampled(list(range(12)), seed=2))
 
 
@@ -152,6 +157,9 @@ def test_schedules():
     assert learning_rate(constant, 400) == pytest.approx(0.4)
     cosine = config.model_copy(update={"schedule": "cosine", "updates": 300})
     assert [learning_rate(cosine, update) for update in (50, 100, 200, 300)] == pytest.approx([0.2, 0.4, 0.2, 0.0])
+    plateau = config.model_copy(update={"schedule": "plateau", "plateau_factor": 0.1})
+    assert [learning_rate(plateau, 50, 1), learning_rate(plateau, 400, 0)] == pytest.approx([0.2, 0.4])
+    assert [learning_rate(plateau, 400, 1), learning_rate(plateau, 400, 2)] == pytest.approx([0.04, 0.004])
     at_once = config.model_copy(update={"warmup_updates": 0, "schedule": "constant"})
     assert learning_rate(at_once, 1) == pytest.approx(0.4)
 

@@ -1,6 +1,7 @@
 """Subwords: the same text gives the same pieces anywhere, and every character is accounted for."""
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,53 @@ def test_what_cannot_be_segmented_anew_stays_as_it_is(rich: Vocabulary) -> None:
     config = SubwordConfig(sampling=8)
     for ids in ([], *rich.encode(["a 日 b"])):
         assert rich.sample(ids, config, 0.9) == ids
+
+
+# ---- symbols that are never split, and bytes
+
+
+SYMBOLS = ["<b>", "</b>", "①", "⟨人名⟩", "abc", "a,b", 'q"q', "e\u0301"]
+TAGGED = ["<b>abc</b> a", "x<b>y</b>", "① ①①", "⟨人名⟩ abcabcd", 'ab a,b q"q e\u0301', "  <b> <b>", "<b>"]
+
+
+@pytest.mark.parametrize("byte_fallback", [False, True])
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_symbols_are_never_split(kind: str, byte_fallback: bool) -> None:
+    size = 400 if byte_fallback else 110
+    config = config_of(kind=kind, vocabulary_size=size, user_symbols=tuple(SYMBOLS), byte_fallback=byte_fallback)
+    vocabulary = learn_subwords([*SOURCE, *TAGGED * 3, "x y"], TARGET, config)[0].source
+    known = {vocabulary.pieces.index(symbol): symbol for symbol in SYMBOLS}
+    assert min(known) > SEP
+    for line in [*TAGGED, *(f"{line} {symbol}{line}" for line in SOURCE[:20] for symbol in SYMBOLS)]:
+        [ids] = vocabulary.encode([line])
+        assert vocabulary.decode([ids]) == [" ".join(line.split())]
+        for pieces in (vocabulary.encode_pieces(line), vocabulary.decode_pieces(ids)):
+            covered = [
+                (pieces.text[slice(*span)], known[i]) for i, span in zip(ids, pieces.offsets, strict=True) if i in known
+            ]
+            assert all(text == symbol for text, symbol in covered)
+            assert [text for text, _ in covered] == re.findall("|".join(map(re.escape, SYMBOLS)), line)
+        if kind == "unigram":
+            sampled = [vocabulary.sample(ids, config_of(sampling=16, sampling_alpha=0.0), n / 16) for n in range(16)]
+            assert {tuple(i for i in found if i in known) for found in sampled} == {tuple(i for i in ids if i in known)}
+            assert set(vocabulary.decode(sampled)) == {" ".join(line.split())}
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_bytes_stand_for_what_has_no_piece(kind: str) -> None:
+    config = config_of(kind=kind, vocabulary_size=330, byte_fallback=True)
+    vocabulary = learn_subwords(SOURCE, TARGET, config)[0].source
+    lines = ["日本語 a", "кошка", "القط", "बिल्ली", "a 😀 b"]
+    rows = vocabulary.encode(lines)
+    assert not any(UNK in ids for ids in rows) and vocabulary.decode(rows) == lines
+    for line, ids in zip(lines, rows, strict=True):
+        assert len(ids) >= len(line.encode()) - 2
+        for pieces in (vocabulary.encode_pieces(line), vocabulary.decode_pieces(ids)):
+            assert "".join(pieces.text[first:last] for first, last in pieces.offsets) == line
+        if kind == "unigram":
+            assert vocabulary.decode([vocabulary.sample(ids, config_of(sampling=8), 0.9)]) == [line]
+    [ids] = vocabulary.encode(["a b"])
+    broken = [*ids, vocabulary.pieces.index("<0x0A>"), *ids]  # no line may become two
+    assert vocabulary.decode([broken]) == [vocabulary.decode_pieces(broken).text] == ["a b  a b"]
+    with pytest.raises(InputError, match=r"at least 2[67]"):
+        learn_subwords(SOURCE, TARGET, config.model_copy(update={"vocabulary_size": 100}))

@@ -1,11 +1,16 @@
 """The loop: what goes wrong in it loses no training, and what changes nothing of the past may change."""
 
+import json
 import os
 import random
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +18,9 @@ import torch
 from torch import Tensor
 
 from nmt import hardware, optimisation, training
-from nmt.checkpoint import weights_of
+from nmt.checkpoint import load_tensors, save_tensors, weights_of
 from nmt.config import load_config
-from nmt.lines import read_lines, write_lines
+from nmt.lines import file_digest, read_lines, write_lines
 from nmt.preparation import Prepared, plan_epoch, prepare
 from nmt.runs import Run
 from tests.bench.kill_and_resume import kill_and_resume
@@ -156,7 +161,15 @@ def test_more_updates_end_as_if_they_had_been_asked_for_at_once(corpus: Path, gi
 
 def test_keys_that_change_nothing_of_the_past_may_change(corpus: Path, give: Any) -> None:
     assert give("train", "rnn.toml", "training.updates=6").code == 0
-    free = ["updates=9", "validation_interval=2", "patience=3", "average_last=1", "accumulation=2"]
+    free = [
+        "updates=9",
+        "max_target_tokens=9999",
+        "max_minutes=9",
+        "validation_interval=2",
+        "patience=3",
+        "average_last=1",
+        "accumulation=2",
+    ]
     outcome = give("train", "rnn.toml", *(f"training.{key}" for key in free), "search.max_tokens=100")
     assert outcome.code == 0
     run = Run(corpus / "runs" / "rnn")
@@ -177,6 +190,184 @@ def test_a_cosine_schedule_holds_the_updates_fast(corpus: Path, give: Any) -> No
     )
 
 
+PLATEAU = [f"training.{key}" for key in ("schedule='plateau'", "validation_interval=2", "warmup_updates=2")]
+
+
+def rates(run: Run) -> list[float]:
+    """The learning rate of each validation, over its peak."""
+    return [event.learning_rate / 5e-3 for event in run.validations()]
+
+
+def test_the_learning_rate_falls_when_validations_get_no_better(corpus: Path, give: Any) -> None:
+    figures = iter([9.0, 1.0, 3.0, 2.0, 3.0, 3.0, 4.0, 1.0, 1.0, 1.0, 1.0, 0.0])
+
+    def validated(prepared: Prepared) -> Any:
+        found = whole(prepared)
+        return replace(found, bleu=replace(found.bleu, value=next(figures)))
+
+    whole = training.validate
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "validate", validated)
+        command = ["train", "rnn.toml", *PLATEAU, "training.warmup_updates=4"]
+        assert give(*command, "training.updates=22", "training.plateau_patience=2").code == 0
+    # Of the warm-up none counts, then 1, 3, and no better ones: 2, 3; 3 after the fall; 4; 1, 1; 1, 1 after it.
+    expected = [0.5, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
+    assert rates(Run(corpus / "runs" / "rnn")) == pytest.approx(expected)
+
+
+def test_a_plateau_is_found_alike_in_one_sitting_and_in_several(corpus: Path, give: Any) -> None:
+    command = ["train", "rnn.toml", *PLATEAU, "training.plateau_patience=1"]
+    assert give(*command, "--run", "runs/at-once").code == 0
+    for updates in (1, 5, 8, 12):
+        assert give(*command, f"training.updates={updates}", "--run", "runs/later").code == 0
+    at_once, later = Run(corpus / "runs" / "at-once"), Run(corpus / "runs" / "later")
+    assert 2 <= at_once.progress().falls == later.progress().falls
+    assert weights_at_end(at_once) == weights_at_end(later)
+    outcome = give(*command, "training.updates=14", "training.validation_interval=3", "--run", "runs/later")
+    refused(outcome, "training.validation_interval: 2 → 3 (by the plateau schedule")
+
+
+# ---- budgets
+
+
+def ended(run: Run) -> dict[str, Any]:
+    return told(run.metrics)[-1]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_budget_of_tokens_ends_a_training_with_the_update_that_reaches_it(corpus: Path, give: Any, name: str) -> None:
+    prepared = prepare(load_config(corpus / f"{name}.toml"), torch.device("cpu"))
+    first = [int((prepared.corpus.lengths[lines, 1] + 1).sum()) for lines in plan_epoch(prepared, 0)[:3]]
+    assert give("train", f"{name}.toml", "training.updates=3", "--run", "runs/by-updates").code == 0
+    command = ["train", f"{name}.toml", f"training.max_target_tokens={sum(first) - 1}"]
+    assert "target tokens (about 3), whichever comes first" in give(*command, "--dry-run").out
+    outcome = give(*command)
+    assert outcome.code == 0 and "not all 12 updates were done" in outcome.out
+    run, by_updates = Run(corpus / "runs" / name), Run(corpus / "runs" / "by-updates")
+    assert run.progress().tokens == sum(first) and run.weights("last")[1] == 3
+    assert weights_at_end(run) == weights_at_end(by_updates)
+    assert ended(run)["reason"] == f"{sum(first):,} target tokens trained on"
+    outcome = give(*command)
+    assert "is finished" in outcome.out and "raise training.max_target_tokens" in outcome.out
+    assert give("train", f"{name}.toml", "--run", "runs/by-updates").code == 0
+    assert give("train", f"{name}.toml").code == 0  # without that end
+    assert run.progress().update == 12 and weights_at_end(run) == weights_at_end(by_updates)
+
+
+def test_a_budget_of_minutes_counts_all_sittings(corpus: Path, give: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count(0.0, 1.0)
+    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))  # a second a look
+    command = ["train", "rnn.toml", "training.updates=1000", "training.max_minutes=0.5"]
+    assert "or 0.5 minutes, whichever comes first" in give(*command, "--dry-run").out
+    outcome = give(*command)
+    assert outcome.code == 0 and "0.5 minutes over (training.max_minutes)" in outcome.out
+    run = Run(corpus / "runs" / "rnn")
+    at_once = run.progress()
+    assert at_once.update < 1000 and 30 <= at_once.seconds < 45 and run.weights("last")[1] == at_once.update
+    assert run.validations()[-1].remaining == 0 < run.validations()[0].remaining
+    assert ended(run)["reason"] == "0.5 minutes over"
+    assert "raise training.max_minutes" in give(*command).out
+    assert give("train", "rnn.toml", "training.updates=3", "--run", "runs/later").code == 0
+    assert give(*command, "--run", "runs/later").code == 0
+    later = Run(corpus / "runs" / "later").progress()
+    assert 3 < later.update <= at_once.update and 30 <= later.seconds < 45
+    assert give(*command, "training.max_minutes=1").code == 0
+    assert 60 <= run.progress().seconds < 75 and run.progress().update > at_once.update
+
+
+def test_a_cosine_schedule_that_a_budget_cuts_is_noted(corpus: Path, give: Any) -> None:
+    command = ["train", "rnn.toml", "training.schedule='cosine'", "--dry-run"]
+    assert "cosine schedule reaches" not in give(*command).out
+    assert "cosine schedule reaches 0 at training.updates" in give(*command, "training.max_minutes=5").out
+
+
+# ---- another run's weights
+
+
+def test_a_run_begins_with_the_best_weights_of_another_and_needs_it_no_more(corpus: Path, give: Any) -> None:
+    assert give("train", "rnn.toml", "subwords.kind='bpe'").code == 0
+    first = Run(corpus / "runs" / "rnn")
+    best = {name: tensor.numpy().tobytes() for name, tensor in first.weights("best")[0].items()}
+    keys = [
+        "training.init_from='runs/rnn'",
+        "subwords.kind='bpe'",
+        "training.seed=5",
+        "model.dropout=0.1",
+        "model.word_dropout=0.1",
+    ]
+    command = ["train", "rnn.toml", *keys, "data.train={source='valid.de', target='valid.en'}"]
+    outcome = give(*command, "--run", "runs/at-once")
+    assert outcome.code == 0 and re.search(r"^weights +those of runs/rnn/.*of update \d+$", outcome.out, re.MULTILINE)
+    later, at_once = Run(corpus / "runs" / "later"), Run(corpus / "runs" / "at-once")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ZeroDivisionError):  # before the first update
+        patch.setattr(optimisation.Updater, "update", lambda *_: 1 / 0)
+        give(*command, "--run", "runs/later")
+    assert {name: tensor.numpy().tobytes() for name, tensor in later.load_training()[1].items()} == best
+    told_of = give("evaluate", "runs/at-once", "--test", "plain", "--heatmaps", "0").out
+    assert "began with another run's weights, whose training is not counted" in told_of
+    started = at_once.facts().initial
+    assert started and started.sha256 == file_digest(corpus / "runs" / "rnn" / "checkpoints" / "best.safetensors")
+    assert at_once.subwords().digest() == first.subwords().digest()
+    shutil.rmtree(first.path)
+    outcome = give(*command, "--run", "runs/later")
+    assert outcome.code == 0 and "from update 0 on" in outcome.out
+    assert weights_at_end(later) == weights_at_end(at_once)
+    assert give(*command, "training.updates=14", "--run", "runs/later").code == 0
+    refused(give(*command, "--overwrite", "--run", "runs/later"), "training.init_from", first.path, "not a run")
+
+
+LATER_KEYS = {
+    *("attention_dropout", "word_dropout", "activation", "positions", "max_positions", "plateau_factor"),
+    *("plateau_patience", "max_target_tokens", "max_minutes", "init_from", "byte_fallback", "user_symbols", "tracker"),
+}
+LATER_PROGRESS = {"plateau_best", "plateau_waited", "falls"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_run_of_before_keys_came_goes_on_as_ever(corpus: Path, give: Any, name: str) -> None:
+    assert give("train", f"{name}.toml", "--run", "runs/now").code == 0
+    assert give("train", f"{name}.toml", "training.updates=10", "--run", "runs/then").code == 0
+    now, then = Run(corpus / "runs" / "now"), Run(corpus / "runs" / "then")
+    lines = read_lines(then.path / "config.toml")
+    table = lines.index("[subwords.model]")
+    del lines[table : table + 3]
+    write_lines(then.path / "config.toml", [line for line in lines if line.partition(" ")[0] not in LATER_KEYS])
+    for file in (then.path / "checkpoints").glob("*.safetensors"):
+        tensors, notes = load_tensors(file)
+        model = {key: value for key, value in notes.get("model", {}).items() if key not in LATER_KEYS}
+        notes = {key: value for key, value in notes.items() if key not in LATER_PROGRESS}
+        save_tensors(file, tensors, notes | ({"model": model} if "model" in notes else {}))
+    facts = json.loads((then.path / "run.json").read_text(encoding="utf-8"))
+    del facts["initial"]
+    (then.path / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    assert give("translate", "runs/then", stdin=corpus / "plain.de").code == 0
+    assert give("train", f"{name}.toml", "--run", "runs/then").code == 0
+    assert weights_at_end(then) == weights_at_end(now) and then.config() == now.config()
+
+
+def test_weights_that_do_not_fit_are_refused(corpus: Path, give: Any) -> None:
+    assert give("train", "transformer.toml").code == 0
+    command = ["train", "transformer.toml", "training.init_from='runs/transformer'", "--run", "runs/tuned"]
+    for key in (
+        "model.heads=4",
+        "model.norm='post'",
+        "model.activation='gelu'",
+        "subwords.vocabulary_size=61",
+        "subwords.joint=false",
+    ):
+        refused(give(*command, key), "training.init_from", f"\n  {key.partition('=')[0]}: ", "→")
+    refused(give("train", "rnn.toml", "training.init_from='runs/transformer'"), 'model.kind: "transformer" → "rnn"')
+    refused(give(*command, "subwords.model='a'"), "subwords.model gives others")
+    refused(give(*command[:-1], "runs/transformer", "--overwrite"), "is this run itself")
+    assert not (corpus / "runs" / "tuned").exists()
+    for file in (corpus / "runs" / "transformer" / "checkpoints").glob("*"):
+        file.unlink()
+    refused(give(*command), "training.init_from", corpus / "runs" / "transformer", "has no checkpoint")
+
+
+# ---- files that have moved
+
+
 def test_the_data_may_have_moved_but_not_changed(corpus: Path, give: Any) -> None:
     assert give("train", "rnn.toml", "training.updates=4").code == 0
     (corpus / "elsewhere").mkdir()
@@ -193,6 +384,29 @@ def test_the_data_may_have_moved_but_not_changed(corpus: Path, give: Any) -> Non
     write_lines(changed, lines)
     assert give(*command).code == 0
     assert Run(corpus / "runs" / "rnn").progress().update == 12
+
+
+def test_a_run_with_given_subwords_holds_them_and_notes_their_sum(corpus: Path, give: Any) -> None:
+    assert give("train", "rnn.toml", "training.updates=4", "subwords.kind='bpe'").code == 0
+    given = corpus / "given.model"
+    given.write_bytes((corpus / "runs" / "rnn" / "subwords" / "subwords.model").read_bytes())
+    command = ["train", "rnn.toml", "subwords={model='given.model'}", "--run", "runs/given"]
+    outcome = give(*command, "training.updates=4")
+    assert outcome.code == 0 and "subwords bpe, 60 pieces, joint" in outcome.out
+    run = Run(corpus / "runs" / "given")
+    assert weights_at_end(run) == weights_at_end(Run(corpus / "runs" / "rnn"))
+    assert run.facts().data["subwords.model.target"].sha256 == file_digest(given)
+    outcome = give(*command, "subwords.sampling=2", "--overwrite")
+    assert outcome.code == 2 and "subwords.sampling = 2" in outcome.error and "of kind bpe" in outcome.error
+    whole = given.read_bytes()
+    given.write_bytes(whole + whole[-4:])
+    refused(give(*command), given, "has changed since")
+    given.unlink()
+    refused(give(*command), given)
+    (corpus / "moved.model").write_bytes(whole)
+    command[2] = "subwords={model='moved.model'}"
+    assert give(*command).code == 0 and run.progress().update == 12
+    assert give("translate", "runs/given", stdin=corpus / "plain.de").code == 0
 
 
 def test_going_on_elsewhere_is_noted(corpus: Path, give: Any) -> None:

@@ -15,7 +15,7 @@ from nmt.config import SearchConfig, SubwordConfig
 from nmt.models import build_model
 from nmt.models.base import Extraction
 from nmt.models.ensemble import Ensemble
-from nmt.subwords import learn_subwords
+from nmt.subwords import EOS, learn_subwords
 from nmt.translator import Translator
 from tests.conftest import CONFIGS
 
@@ -110,6 +110,21 @@ def test_long_lines_are_cut_and_named():
     assert len(said) == 1
     assert said[0].startswith("line 11:")
     assert "search.max_length = 5" in said[0]
+
+
+def test_a_model_of_few_positions_is_never_asked_for_more():
+    # As in an ensemble whose first member searches further than another has positions.
+    ours, said = translator("learned-positions"), []
+    assert ours.model.most_positions == 100
+    ours = replace(ours, warn=said.append, extraction=Extraction(0))
+    lines = [*sentences(3, 1), "der Hund schläft " * 40]
+    assert len(ours.subwords.source.encode(lines)[-1]) > 99
+    with torch.no_grad():
+        ours.model.output[1][EOS] = -1e9  # it never ends by itself
+    found = ours.translate(lines)
+    assert "cut to model.max_positions - 1 = 99" in said[0] and len(said) == 1
+    assert len(found[-1].ids) == 99  # with </s> all positions
+    assert len(ours.score(lines, lines)) == 4 and len(list(ours.align(*[list(map(split_words, lines))] * 2))) == 4
 
 
 def test_words_of_lines_that_are_cut_are_those_of_what_is_left():

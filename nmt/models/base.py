@@ -184,6 +184,7 @@ class Seq2Seq(nn.Module, abc.ABC):
     attention_layers: int  # decoder layers with cross-attention; 0: `attention` has nothing to give
     attention_heads: int  # of each such layer
     default_extraction: Extraction | None  # where this model aligns best; None without attention
+    most_positions: int | None = None  # of a side, <s> or </s> counted, that it can read; None: any number
 
     def forward(self, source: Tensor, target_in: Tensor) -> Tensor:
         """Features (B, T, D): encode, then decode."""

@@ -36,6 +36,8 @@ class Ensemble(Seq2Seq):
         parts = [_slices(column) for column in zip(*map(_sizes, members), strict=True)]
         places = [_Places(*own) for own in zip(*parts, strict=True)]
         self.parts = list(zip(members, places, strict=True))
+        bounds = [member.most_positions for member in members if member.most_positions is not None]
+        self.most_positions = min(bounds, default=None)
 
     def encode(self, source: Tensor) -> Memory:
         memories = [member.encode(source) for member, _ in self.parts]

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from nmt.config import InputError, SearchConfig
+from nmt.config import InputError, SearchConfig, positions_of
 from nmt.models.attention import CrossAttention, SelfAttention
 from nmt.models.base import Extraction, Seq2Seq
 from nmt.models.layers import FeedForward, sinusoidal_positions
@@ -59,7 +59,8 @@ def export_ctranslate2(model: Seq2Seq, subwords: Subwords, search: SearchConfig,
     Raises InputError for a model of which CTranslate2 has no kind, where the library is missing, and where the folder
     holds something already or cannot be written.
     """
-    positions = max(search.max_length + 1, int(search.max_length_ratio * search.max_length) + search.max_length_offset)
+    positions = positions_of(search.max_length, search.max_length_ratio, search.max_length_offset)
+    positions = model.most_positions or positions
     match model:
         case Transformer():
             spec = transformer_spec(model, positions)
@@ -113,7 +114,7 @@ def export_ctranslate2(model: Seq2Seq, subwords: Subwords, search: SearchConfig,
 def transformer_spec(model: Transformer, positions: int) -> Any:
     """The model as a `ctranslate2.specs.TransformerSpec` without vocabularies, for sentences of so many positions."""
     try:
-        from ctranslate2.specs import TransformerSpec
+        from ctranslate2.specs import TransformerSpec, common_spec
     except ImportError:
         raise InputError(
             "--to ctranslate2: the library ctranslate2 is not installed: pip install ctranslate2 (or nmt[ctranslate2])"
@@ -125,6 +126,7 @@ def transformer_spec(model: Transformer, positions: int) -> Any:
         (len(encoder), len(decoder)),
         encoder[0].attention.heads,
         pre_norm=encoder[0].attention_frame.before,
+        activation=common_spec.Activation.GELU if encoder[0].feed_forward.smooth else common_spec.Activation.RELU,
         alignment_layer=extraction.layer,
         alignment_heads=0,  # the mean of all, as in the default extraction
     )
@@ -136,10 +138,13 @@ def transformer_spec(model: Transformer, positions: int) -> Any:
     spec.decoder.embeddings.weight = _plain(model.embeddings.target.weight)
     spec.decoder.projection.weight, spec.decoder.projection.bias = _plain(weight), _plain(bias)
     # Given, as CTranslate2's own have other rates.
-    encodings = sinusoidal_positions(positions, weight.shape[1], weight)
-    for part, norm in ((spec.encoder, model.encoder_norm), (spec.decoder, model.decoder_norm)):
+    sinusoidal = sinusoidal_positions(positions, weight.shape[1], weight)
+    for part, norm, learned in (
+        (spec.encoder, model.encoder_norm, model.source_positions),
+        (spec.decoder, model.decoder_norm, model.target_positions),
+    ):
         part.scale_embeddings = True  # by the square root of the width
-        part.position_encodings.encodings = _plain(encodings)
+        part.position_encodings.encodings = _plain(sinusoidal if learned is None else learned.weight * model.scale)
         if isinstance(norm, nn.LayerNorm):
             _set_norm(part.layer_norm, norm)
     for to, lower in zip(spec.encoder.layer, encoder, strict=True):

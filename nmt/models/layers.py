@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +23,13 @@ class Dropout(nn.Module):
         super().__init__()
         self.p = p
 
+    @property
+    def active(self) -> bool:
+        """Whether it changes anything now."""
+        return self.training and self.p > 0
+
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or not self.p:
+        if not self.active:
             return x
         if x.device.type != "cpu":  # a GPU has one kernel for it, and no trouble to draw numbers
             return F.dropout(x, self.p)
@@ -32,6 +38,22 @@ class Dropout(nn.Module):
         drawn = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
         kept = drawn.view(torch.uint8)[: x.numel()].view(x.shape).ge_(dropped)  # 0 and 1, where they were drawn
         return x * kept.to(x.dtype).mul_(256 / (256 - dropped))
+
+
+class WordDropout(nn.Module):
+    """In training each vector (of a word, say) is 0 with probability p, else 1 / (1 - p) times itself.
+
+    Gal & Ghahramani 2016 drop a word wherever it stands in a sentence, Sennrich et al. 2016 (Edinburgh's systems for
+    WMT 16) each of its places by itself, as here.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.whole = Dropout(p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) of (B, T, D)."""
+        return x * self.whole(x.new_ones(*x.shape[:2], 1)) if self.whole.active else x
 
 
 class Embeddings(nn.Module):
@@ -94,15 +116,17 @@ def _turned(weight: Tensor) -> nn.Parameter:
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a ReLU between (Vaswani et al. 2017, 3.3)."""
+    """Two linear layers with a ReLU (Vaswani et al. 2017, 3.3) or GELU (Hendrycks & Gimpel 2016) between."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, activation: Literal["relu", "gelu"] = "relu") -> None:
         super().__init__()
+        self.smooth = activation == "gelu"
         self.widen = linear(width, hidden)
         self.narrow = linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        narrowed: Tensor = self.narrow(F.relu_(self.widen(x)))
+        wide = self.widen(x)
+        narrowed: Tensor = self.narrow(F.gelu(wide) if self.smooth else F.relu_(wide))
         return narrowed
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nmt.config import RNNConfig
 from nmt.models.attention import AdditiveAttention
 from nmt.models.base import Extraction, Memory, Seq2Seq, State, lengths_of
-from nmt.models.layers import BidirectionalGRU, Dropout, Embeddings, gru_cell, real_positions
+from nmt.models.layers import BidirectionalGRU, Dropout, Embeddings, WordDropout, gru_cell, real_positions
 
 
 @final
@@ -33,7 +33,9 @@ class RNN(Seq2Seq):
             for layer in range(config.encoder_layers)
         )
         self.attend = (
-            AdditiveAttention(size, context, config.attention_size) if config.attention == "additive" else None
+            AdditiveAttention(size, context, config.attention_size, config.attention_dropout)
+            if config.attention == "additive"
+            else None
         )
         self.initial = nn.ModuleList(nn.Linear(config.encoder_size, size) for _ in range(config.decoder_layers))
         # The first decoder layer's input is the previous word and the context; kept apart, the words' part of all
@@ -45,7 +47,7 @@ class RNN(Seq2Seq):
         self.deep_state = nn.Linear(size, 2 * width)
         self.deep_word = nn.Linear(width, 2 * width, bias=False)
         self.deep_context = nn.Linear(context, 2 * width, bias=False)
-        self.dropout = Dropout(config.dropout)
+        self.dropout, self.word_dropout = Dropout(config.dropout), WordDropout(config.word_dropout)
         self.attention_layers, self.attention_heads = 0 if self.attend is None else 1, 1
         self.default_extraction = None if self.attend is None else Extraction(layer=0)
         for recurrent in self.recurrent:  # A.2.3: recurrent matrices start orthogonal
@@ -58,7 +60,7 @@ class RNN(Seq2Seq):
 
     def encode(self, source: Tensor) -> Memory:
         mask = real_positions(source)
-        states = self.dropout(self.embeddings.source(source))
+        states = self.dropout(self.word_dropout(self.embeddings.source(source)))
         for index, layer in enumerate(self.encoder):
             states = layer(states if index == 0 else self.dropout(states), mask)  # (B, S, 2E)
         states = self.dropout(states)
@@ -99,7 +101,7 @@ class RNN(Seq2Seq):
         self, memory: Memory, target_in: Tensor, weights: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Embeddings of words (B, T, ·), states (B, T, D), contexts (B, T, 2E), and attention (B, T, S)."""
-        words = self.dropout(self.embeddings.target(target_in))  # (B, T, width)
+        words = self.dropout(self.word_dropout(self.embeddings.target(target_in)))  # (B, T, width)
         # Cut once: a slice at each time would, backwards, fill and add a tensor of all times at each time.
         from_words = self.word_input(words).split(1, dim=1)  # T of (B, 1, 3D)
         carried = self.initial_state(memory).carried

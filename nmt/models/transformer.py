@@ -19,7 +19,7 @@ from nmt.models.attention import (
     read,
 )
 from nmt.models.base import Extraction, Memory, Seq2Seq, State, append
-from nmt.models.layers import Dropout, Embeddings, FeedForward, real_positions, sinusoidal_positions
+from nmt.models.layers import Dropout, Embeddings, FeedForward, WordDropout, real_positions, sinusoidal_positions
 
 
 class Residual(nn.Module):
@@ -47,13 +47,14 @@ class EncoderLayer(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.attention = SelfAttention(config.size, config.heads)
+        self.attention_dropout = Dropout(config.attention_dropout)
         self.attention_frame = Residual(config.size, config.dropout, config.norm)
-        self.feed_forward = FeedForward(config.size, config.feed_forward_size)
+        self.feed_forward = FeedForward(config.size, config.feed_forward_size, config.activation)
         self.feed_forward_frame = Residual(config.size, config.dropout, config.norm)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, S, D) of (B, S, D); mask (B, 1, 1, S)."""
-        context = attend(*self.attention.project(self.attention_frame.enter(x)), mask)
+        context = attend(*self.attention.project(self.attention_frame.enter(x)), mask, self.attention_dropout)
         x = self.attention_frame.leave(x, self.attention.out(merge_heads(context)))
         return self.feed_forward_frame.leave(x, self.feed_forward(self.feed_forward_frame.enter(x)))
 
@@ -67,12 +68,17 @@ class DecoderLayer(nn.Module):
         self.self_frame = Residual(config.size, config.dropout, config.norm)
         self.cross_attention = CrossAttention(config.size, config.heads)
         self.cross_frame = Residual(config.size, config.dropout, config.norm)
-        self.feed_forward = FeedForward(config.size, config.feed_forward_size)
+        self.attention_dropout = Dropout(config.attention_dropout)
+        self.feed_forward = FeedForward(config.size, config.feed_forward_size, config.activation)
         self.feed_forward_frame = Residual(config.size, config.dropout, config.norm)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (B, H, T, Dh) of self-attention."""
         return self.self_attention.project(self.self_frame.enter(x))
+
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """What either attention of the layer reads of all positions at once."""
+        return attend(query, keys, values, mask, self.attention_dropout)
 
     def join(self, x: Tensor, context: Tensor) -> Tensor:
         """(B, T, D) after self-attention has read a context (B, H, T, Dh)."""
@@ -101,8 +107,16 @@ class Transformer(Seq2Seq):
         ends_in_norm = config.norm == "post"
         self.encoder_norm = nn.Identity() if ends_in_norm else nn.LayerNorm(config.size)
         self.decoder_norm = nn.Identity() if ends_in_norm else nn.LayerNorm(config.size)
-        self.dropout = Dropout(config.dropout)
+        self.dropout, self.word_dropout = Dropout(config.dropout), WordDropout(config.word_dropout)
         self.scale = math.sqrt(config.size)
+        self.source_positions = self.target_positions = None
+        if config.positions == "learned":
+            self.most_positions = config.max_positions
+            self.source_positions, self.target_positions = (
+                nn.Embedding(config.max_positions, config.size) for _ in range(2)
+            )
+            for positions in (self.source_positions, self.target_positions):
+                nn.init.normal_(positions.weight, std=config.size**-0.5)  # as words are drawn, and scaled like them
         self.attention_layers, self.attention_heads = config.decoder_layers, config.heads
         # The last layer but one, as in the literature (Kobayashi et al. 2020: 5 of 6 where nothing is shifted), but not
         # the first, which aligns worst. Error rates of layers 1, 2, ..., mean of heads, shift 0: on the toy corpus 32
@@ -121,7 +135,7 @@ class Transformer(Seq2Seq):
 
     def encode(self, source: Tensor) -> Memory:
         mask = real_positions(source)
-        x = self._embed(self.embeddings.source, source)
+        x = self._embed(self.embeddings.source, self.source_positions, source)
         for layer in self.encoder:
             x = layer(x, mask[:, None, None])
         states = self.encoder_norm(x)
@@ -130,21 +144,21 @@ class Transformer(Seq2Seq):
 
     def decode(self, memory: Memory, target_in: Tensor, weights: Tensor | None = None) -> Tensor:
         mask = memory.mask[:, None, None]  # (B, 1, 1, S)
-        x = self._embed(self.embeddings.target, target_in)
+        x = self._embed(self.embeddings.target, self.target_positions, target_in)
         for index, (layer, keys, values) in enumerate(zip(self._layers, memory.keys, memory.values, strict=True)):
-            x = layer.join(x, attend(*layer.project(x), None))
+            x = layer.join(x, layer.attend(*layer.project(x), None))
             given = None if weights is None else weights[:, index] @ values
-            x = layer.finish(x, attend(layer.ask(x), keys.mT, values, mask) if given is None else given)
+            x = layer.finish(x, layer.attend(layer.ask(x), keys.mT, values, mask) if given is None else given)
         features: Tensor = self.decoder_norm(x)
         return features
 
     def attention(self, memory: Memory, target_in: Tensor, layers: Sequence[int]) -> Tensor:
         mask = memory.mask[:, None, None]
-        x = self._embed(self.embeddings.target, target_in)
+        x = self._embed(self.embeddings.target, self.target_positions, target_in)
         found: dict[int, Tensor] = {}
         for index in range(max(layers, default=-1) + 1):  # no layer above the highest asked for is computed
             layer = self._layers[index]
-            x = layer.join(x, attend(*layer.project(x), None))
+            x = layer.join(x, layer.attend(*layer.project(x), None))
             weights = attention_weights(layer.ask(x), memory.keys[index], mask)  # (B, H, T, S)
             if index in layers:
                 found[index] = weights
@@ -171,7 +185,7 @@ class Transformer(Seq2Seq):
         among_entries = additive_mask(visible[:, None], memory.states)  # (B, 1, K, P)
         among_source = additive_mask(memory.mask[:, None, None], memory.states)  # (B, 1, 1, S)
         # All hypotheses of a sentence stand at the same position: the K queries of a step are a target of length K.
-        x = self._embed(self.embeddings.target, tokens, state.lengths)  # (B, K, D)
+        x = self._embed(self.embeddings.target, self.target_positions, tokens, state.lengths)  # (B, K, D)
         entries: list[Tensor] = []
         for index, layer in enumerate(self._layers):
             query, key, value = layer.project(x)
@@ -183,10 +197,16 @@ class Transformer(Seq2Seq):
         logits = F.linear(self.decoder_norm(x), *self.output)
         return logits, State((), tuple(entries), visible, [length + 1 for length in state.lengths])
 
-    def _embed(self, embedding: nn.Module, ids: Tensor, positions: Sequence[int] | None = None) -> Tensor:
+    def _embed(
+        self, words: nn.Module, learned: nn.Embedding | None, ids: Tensor, positions: Sequence[int] | None = None
+    ) -> Tensor:
         """(B, T, D) of ids (B, T) at positions 0, 1, ..., or all of a sentence at its position of B given ones."""
-        x = embedding(ids) * self.scale
+        x = self.word_dropout(words(ids)) * self.scale
+        length = ids.shape[1] if positions is None else max(positions, default=0) + 1
+        if learned is None:
+            table = sinusoidal_positions(length, x.shape[-1], x)
+        else:
+            table = learned.weight[:length] * self.scale
         if positions is None:
-            return self.dropout(x + sinusoidal_positions(ids.shape[1], x.shape[-1], x))
-        table = sinusoidal_positions(max(positions, default=0) + 1, x.shape[-1], x)
+            return self.dropout(x + table)
         return self.dropout(x + table[torch.tensor(positions, device=x.device, dtype=torch.long)][:, None])
